@@ -1,0 +1,169 @@
+"""Settings of the four commands as frozen dataclasses, read from TOML and written back to it.
+
+One TOML file may hold a table for each command (`[train]`, `[refine]`, `[export]`, `[inspect]`) and one for each
+training method (`[simgan]`). Precedence: option on the command line, then TOML, then the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomli_w
+
+from refinery.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+TrainPrecision = Literal["auto", "fp32", "bf16"]
+RefinePrecision = Literal["auto", "fp32", "bf16"]
+Provider = Literal["auto", "cuda", "openvino", "cpu"]
+OnDrift = Literal["keep", "quarantine", "fail"]
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """`refinery train`: what does not depend on the method."""
+
+    real: str = ""
+    synthetic: str = ""
+    out: str = ""
+    """Run folder; empty: runs/METHOD-DATE-TIME."""
+    method: str = "simgan"
+    steps: int = 0
+    """Adversarial steps after pretraining; 0: the method's default."""
+    minutes: float = 0.0
+    """Stop after this many minutes of training; 0: no limit."""
+    batch_size: int = 64
+    crop: int = 64
+    """Largest side of the training crops in px; smaller images are used whole."""
+    real_fit: Literal["resize", "crop"] = "resize"
+    """Real images of another size: scaled to cover the synthetic size (they carry no labels), or only cropped."""
+    device: Device = "auto"
+    precision: TrainPrecision = "auto"
+    seed: int = 0
+    log_every: int = 20
+    eval_every: int = 200
+    checkpoint_every: int = 200
+    memory_mb: int = 4096
+    """Decoded images kept in memory, per side; a larger dataset is sampled evenly down to this."""
+    validation: int = 256
+    """Synthetic samples held out of training to measure drift and realism on."""
+    max_drift: str = "1px"
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """`refinery refine`."""
+
+    source: str = ""
+    out: str = ""
+    model: str = ""
+    """Run, artifact or refiner.onnx; empty: the newest finished run under ./runs."""
+    provider: Provider = "auto"
+    precision: RefinePrecision = "auto"
+    batch_size: int = 0
+    """Images per inference; 0: chosen by image size."""
+    workers: int = 0
+    """Threads that decode, check and encode; 0: one per core, at most 8."""
+    on_drift: OnDrift = "keep"
+    max_drift: str = "1px"
+    check: bool = True
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """`refinery export`."""
+
+    run: str = ""
+    out: str = ""
+    """Folder for the artifact, or the path of one .onnx file; empty: RUN/artifact."""
+    checkpoint: Literal["best", "last"] = "best"
+    tolerance: float = 1e-3
+    """Largest |ONNX - torch| accepted, in units of the [-1, 1] range."""
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """`refinery inspect`."""
+
+    path: str = ""
+    real: str = ""
+    synthetic: str = ""
+    max_drift: str = "1px"
+    picture: str = ""
+    """Where the PNG grid or curves go; empty: beside a run, or nowhere."""
+    limit: int = 500
+    """Images a side for realism."""
+    seed: int = 0
+
+
+def load_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as a dictionary. Raises ConfigError with the place of a syntax error."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); --config takes a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def check_tables(toml: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    """Raises ConfigError for a table that no command and no method reads."""
+    for name, table in toml.items():
+        if name not in known:
+            raise ConfigError(f"{where}: unknown table [{name}]; {_suggest(name, known)}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where}: {name!r} stands outside a table; put it under one of [{'], ['.join(known)}]")
+
+
+def build(kind: type[Config], table: Mapping[str, Any], options: Mapping[str, Any], where: str) -> Config:
+    """A config dataclass from a TOML table and command-line options (None: not given), which win.
+
+    Raises ConfigError for an unknown key or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    known = tuple(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; {_suggest(key, known)}")
+    given = {key: value for key, value in options.items() if value is not None}
+    values = {key: _coerce(value, hints[key], f"{where}: {key}") for key, value in {**table, **given}.items()}
+    return kind(**values)
+
+
+def to_toml(tables: Mapping[str, Any]) -> str:
+    """Config dataclasses by table name as TOML text; None is left out, since TOML has no null."""
+    plain = {name: {k: v for k, v in dataclasses.asdict(t).items() if v is not None} for name, t in tables.items()}
+    return tomli_w.dumps(plain)
+
+
+def _suggest(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where}: got {value!r}, expected one of {', '.join(map(str, arguments))}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _coerce(value, next(a for a in arguments if a is not type(None)), where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: got {value!r}, expected a list")
+        return tuple(_coerce(item, arguments[0], where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where}: got {value!r} ({type(value).__name__}), expected {hint.__name__}")
+    return value

@@ -1,0 +1,1 @@
+"""Dataset layouts, one file each: read samples, write the same layout back."""

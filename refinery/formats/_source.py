@@ -1,0 +1,71 @@
+"""What a dataset layout offers: a `Source` to read samples from, and a `Sink` that writes the same layout back.
+
+A member of the family (one file, one layout) defines
+
+    def sniff(path: Path) -> bool                does the path hold this layout?
+    def open_source(path: Path) -> Source        raises DatasetError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from numpy.typing import NDArray
+
+from refinery.image import Decoded
+from refinery.sample import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """A file that belongs to no single image: carried as it is."""
+
+    path: str
+
+
+class Source(Protocol):
+    """A dataset to read. Its order is the same at every reading; its memory does not grow with the dataset."""
+
+    layout: str
+    root: Path
+    """The folder that relative paths start from."""
+
+    def entries(self) -> Iterator[Sample | Loose]:
+        """Every sample, and every file that belongs to no sample, each file exactly once."""
+
+    def read(self, sample: Sample) -> bytes:
+        """The image as stored. Raises SampleError."""
+
+    def read_file(self, path: str) -> bytes:
+        """A sidecar or loose file, whole. Raises SampleError."""
+
+    def decode(self, data: bytes, sample: Sample) -> Decoded:
+        """Decode what `read` gave. Raises SampleError."""
+
+    def encode(self, pixels: NDArray, like: Decoded) -> bytes:  # type: ignore[type-arg]
+        """Encode pixels (H, W, C) uint8 or uint16 so that `decode` of it is like `like`."""
+
+    def problems(self) -> list[str]:
+        """What the reading so far found wrong with the dataset as a whole, one line each."""
+
+    def sink(self, out: Path) -> Sink:
+        """A writer of this layout into the folder `out`."""
+
+
+class Sink(Protocol):
+    """A dataset being written. Each file appears whole under its name (temporary name, rename) or not at all."""
+
+    def write_image(self, sample: Sample, data: bytes) -> None:
+        """Store an image that `encode` made (or that `read` gave, to carry it). Raises OutputError."""
+
+    def carry(self, path: str) -> None:
+        """Copy a sidecar or loose file byte for byte. Raises OutputError, SampleError."""
+
+    def read_back(self, path: str) -> bytes:
+        """A carried file as it now stands in the output, so that a check can compare it."""
+
+    def finish(self) -> None:
+        """Called once, after the last sample of the last run; what must be assembled is assembled here."""

@@ -1,0 +1,1 @@
+"""Networks, one file each; a member defines `build(channels, **settings) -> nn.Module`."""

@@ -1,0 +1,48 @@
+"""SimGAN's discriminator: fully convolutional, one pair of logits (real, refined) for each patch of the image.
+
+Source: Shrivastava et al. 2017, appendix. Eyes: convolution 3x3/2 96, 3x3/2 64, max-pool 3x3/1, convolution 3x3 32,
+1x1 32, 1x1 2 (a patch sees 23x23 px). Hands: 7x7/4 96, 5x5/2 64, max-pool 3x3/2, 3x3/2 32, 1x1 32, 1x1 2.
+`small` is ours: the eyes' network with its last 3x3 convolution made 1x1 and no pooling (a patch sees 7x7 px), which
+judges texture and cannot judge where things are.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+Variant = Literal["eyes", "hands", "small"]
+_LAYERS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    # (kernel, stride, width); width 0 is a max-pool
+    "eyes": ((3, 2, 96), (3, 2, 64), (3, 1, 0), (3, 1, 32), (1, 1, 32)),
+    "hands": ((7, 4, 96), (5, 2, 64), (3, 2, 0), (3, 2, 32), (1, 1, 32)),
+    "small": ((3, 2, 96), (3, 2, 64), (1, 1, 32), (1, 1, 32)),
+}
+
+
+class PatchDiscriminator(nn.Module):
+    """(B, C, H, W) in [-1, 1] to logits (B, 2, h, w): class 0 is real, class 1 refined."""
+
+    def __init__(self, channels: int, variant: Variant = "eyes", padding: Literal["zeros", "none"] = "none") -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width_in = channels
+        for kernel, stride, width in _LAYERS[variant]:
+            inner = kernel // 2 if padding == "zeros" else 0
+            if width == 0:
+                layers.append(nn.MaxPool2d(kernel, stride, inner))
+                continue
+            layers += [nn.Conv2d(width_in, width, kernel, stride, inner), nn.ReLU()]
+            width_in = width
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width_in, 2, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits of every patch."""
+        logits: Tensor = self.layers(images)
+        return logits
+
+
+def build(channels: int, **settings: object) -> PatchDiscriminator:
+    """The discriminator for images of `channels` channels; settings are the constructor's."""
+    return PatchDiscriminator(channels, **settings)  # type: ignore[arg-type]

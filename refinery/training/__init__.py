@@ -1,0 +1,1 @@
+"""Training: one loop, data, checkpoints, and one file for each method."""

@@ -1,0 +1,57 @@
+"""What is going wrong in a run, in plain words, with what to try."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from refinery.errors import TrainingError
+
+WON_ACCURACY = 0.98
+WON_LOSS = 0.05
+UNCHANGED = 1 / 255
+"""Mean |refined - synthetic| in [-1, 1] units below which nobody sees a change: half a level of 255."""
+
+
+def require_finite(losses: Mapping[str, float], step: int) -> None:
+    """Raises TrainingError when a loss is NaN or infinite."""
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+    if broken:
+        raise TrainingError(
+            f"step {step}: the loss {broken[0]!r} is {losses[broken[0]]}, so training cannot go on; the last checkpoint "
+            "is kept; try half the learning rates (refiner_lr, discriminator_lr), or precision = \"fp32\""
+        )
+
+
+class Watch:
+    """Looks at each log record; says a thing once, after it has held for `patience` records in a row."""
+
+    def __init__(self, patience: int = 10) -> None:
+        self.patience = patience
+        self.streaks: dict[str, int] = {}
+
+    def advice(self, phase: str, losses: Mapping[str, float]) -> list[str]:
+        """Plain sentences about this record; mostly none."""
+        if phase != "adversarial":
+            return []
+        won = losses["discriminator_accuracy"] > WON_ACCURACY and losses["discriminator"] < WON_LOSS
+        same = losses["change"] < UNCHANGED
+        said = [self._once("won", won, _WON), self._once("same", same, _SAME)]
+        return [sentence for sentence in said if sentence]
+
+    def _once(self, name: str, holds: bool, sentence: str) -> str:
+        streak = self.streaks.get(name, 0)
+        self.streaks[name] = streak + 1 if holds else min(streak, self.patience)
+        if not holds and streak < self.patience:
+            self.streaks[name] = 0
+        return sentence if holds and streak + 1 == self.patience else ""
+
+
+_WON = (
+    "the discriminator tells every patch apart, so the refiner learns nothing new; try a lower discriminator_lr, "
+    "refiner_steps = 2, a smaller lambda_reg, or real images that look more like the synthetic ones"
+)
+_SAME = (
+    "refined equals synthetic: the refiner changes less than half a gray level; try a smaller lambda_reg, another "
+    'feature_transform (such as "contrast_normalized"), or a higher refiner_lr'
+)

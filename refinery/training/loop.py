@@ -1,0 +1,155 @@
+"""The training loop: steps, logs, evaluations, checkpoints. It knows no method by name."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from refinery.config import TrainConfig
+from refinery.training import checkpoint
+from refinery.training.data import Batches
+from refinery.training.diagnosis import Watch, require_finite
+from refinery.training.methods._method import Method
+from refinery.training.run_folder import RunFolder
+from refinery.training.stats import StatsLog
+from refinery.training.validation import Evaluation
+
+
+class Observer(Protocol):
+    """Who watches a run: the command line's progress bar or line log."""
+
+    def progress(self, record: dict[str, Any], total_steps: int) -> None:
+        """A log record: step, phase, losses, images_per_s, eta_s."""
+
+    def say(self, sentence: str) -> None:
+        """A plain sentence for the user."""
+
+    def interrupted(self) -> bool:
+        """Whether the user asked to stop."""
+
+
+@dataclass
+class Outcome:
+    """stopped_by: steps, minutes or interrupt. best, last: evaluations with their step."""
+
+    step: int = 0
+    images_per_s: float = 0.0
+    stopped_by: str = "steps"
+    best: dict[str, Any] = field(default_factory=dict)
+    last: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def run_training(
+    method: Method,
+    synthetic: Batches,
+    real: Batches,
+    evaluate: Callable[[int], Evaluation],
+    folder: RunFolder,
+    config: TrainConfig,
+    generator: torch.Generator,
+    observer: Observer,
+    header: dict[str, Any],
+    resume: bool,
+) -> Outcome:
+    """Train until the steps are done, the minutes are up, or the user stops it.
+
+    evaluate: refines the held-out images after `step` steps and measures them. header: what a checkpoint must also say
+    (method, settings, channels), so that export can rebuild the refiner from it alone.
+    """
+    run = _Run(method, folder, config, generator, header)
+    if resume:
+        run.restore()
+    log, watch = StatsLog(folder.path, run.outcome.step), Watch()
+    started, begun_at = time.monotonic() - run.outcome.seconds, run.outcome.step
+    session = time.monotonic()
+    try:
+        for step in range(begun_at, method.total_steps):
+            losses = method.step(step, synthetic.draw, real.draw)
+            done = step + 1
+            run.outcome.step, run.outcome.seconds = done, time.monotonic() - started
+            ending = run.ending(observer)
+            if done % config.log_every == 0 or done == 1 or ending:
+                numbers = {name: round(float(value), 6) for name, value in losses.items()}
+                require_finite(numbers, done)
+                rate = (done - begun_at) * config.batch_size / (time.monotonic() - session)
+                run.outcome.images_per_s = round(rate, 1)
+                record = {"step": done, "phase": method.phase(step), **numbers, "images_per_s": round(rate, 1)}
+                log.write(record)
+                observer.progress({**record, "eta_s": run.seconds_left(rate)}, method.total_steps)
+                for sentence in watch.advice(method.phase(step), numbers):
+                    observer.say(f"step {done}: {sentence}")
+            if ending != "interrupt" and (done % config.eval_every == 0 or ending):
+                evaluation = evaluate(done)
+                log.write({"step": done, **evaluation.numbers()})
+                observer.say(f"step {done}: {evaluation.sentence()}")
+                run.judge(evaluation, done)
+            if done % config.checkpoint_every == 0 or ending:
+                run.save()
+            if ending:
+                run.outcome.stopped_by = ending
+                break
+    finally:
+        log.close()
+    return run.outcome
+
+
+class _Run:
+    """The parts of a run that a checkpoint keeps."""
+
+    def __init__(
+        self, method: Method, folder: RunFolder, config: TrainConfig, generator: torch.Generator, header: dict[str, Any]
+    ) -> None:
+        self.method, self.folder, self.config, self.generator, self.header = method, folder, config, generator, header
+        self.outcome = Outcome()
+
+    def ending(self, observer: Observer) -> str:
+        """Why this step is the last: steps, minutes, interrupt; empty: it is not."""
+        if self.outcome.step >= self.method.total_steps:
+            return "steps"
+        if self.config.minutes and self.outcome.seconds >= self.config.minutes * 60:
+            return "minutes"
+        return "interrupt" if observer.interrupted() else ""
+
+    def seconds_left(self, rate: float) -> float:
+        """Until the steps or the minutes are over, whichever comes first."""
+        by_steps = (self.method.total_steps - self.outcome.step) * self.config.batch_size / max(rate, 1e-9)
+        by_time = self.config.minutes * 60 - self.outcome.seconds if self.config.minutes else math.inf
+        return round(min(by_steps, by_time), 1)
+
+    def judge(self, evaluation: Evaluation, step: int) -> None:
+        """Keep the checkpoint if it is the best so far."""
+        numbers = {"step": step, **evaluation.numbers(), "score": evaluation.score()}
+        self.outcome.last = numbers
+        if not self.outcome.best or numbers["score"] < self.outcome.best["score"]:
+            self.outcome.best = numbers
+            checkpoint.save(self.folder.best, {**self.header, "step": step, "refiner": self.method.refiner.state_dict()})
+
+    def save(self) -> None:
+        """Write the checkpoint to resume from: everything that decides what comes next."""
+        state = {
+            **self.header,
+            "step": self.outcome.step,
+            "seconds": self.outcome.seconds,
+            "best": self.outcome.best,
+            "last": self.outcome.last,
+            "method_state": self.method.state(),
+            "generator": self.generator.get_state(),
+            "torch_rng": torch.get_rng_state(),
+        }
+        checkpoint.save(self.folder.last, state)
+
+    def restore(self) -> None:
+        """Go back to the last checkpoint."""
+        state = checkpoint.load(self.folder.last)
+        self.method.load_state(state["method_state"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_rng"])
+        self.outcome = Outcome(
+            step=state["step"], best=state["best"], last=state["last"], seconds=state["seconds"]
+        )

@@ -1,0 +1,193 @@
+"""SimGAN: adversarial refinement held back by self-regularization, with a history of refined images.
+
+Source: Shrivastava et al. 2017 (arXiv:1612.07828), algorithm 1. The defaults are what trains well in minutes on two
+cores; `examples/paper/eyes.toml` and `hands.toml` hold the paper's settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from refinery.losses.local_adversarial import REAL, REFINED, local_adversarial
+from refinery.losses.self_regularization import self_regularization
+from refinery.registry import find
+from refinery.training.device import Placement
+from refinery.training.history_buffer import HistoryBuffer
+from refinery.training.methods._method import Draw
+
+
+@dataclass(frozen=True)
+class Settings:
+    """SimGAN's settings. lambda_reg weighs the *mean* L1 distance of psi, so it does not depend on the image's size."""
+
+    steps: int = 1200
+    lambda_reg: float = 2.0
+    feature_transform: str = "identity"
+    refiner_steps: int = 1
+    """K_g: refiner updates a step."""
+    discriminator_steps: int = 1
+    """K_d: discriminator updates a step."""
+    refiner_pretrain: int = 0
+    """Steps on self-regularization alone; a residual refiner begins as the identity and needs none."""
+    discriminator_pretrain: int = 50
+    history_size: int = 2560
+    optimizer: Literal["adam", "sgd"] = "adam"
+    refiner_lr: float = 2e-4
+    discriminator_lr: float = 2e-4
+    decay: float = 0.5
+    """Share of the steps, at the end, over which both learning rates fall linearly to zero."""
+    refiner: str = "resnet_refiner"
+    width: int = 64
+    blocks: int = 4
+    kernel: int = 3
+    padding: Literal["reflect", "zeros"] = "reflect"
+    head: Literal["residual", "tanh"] = "residual"
+    discriminator: str = "patch_discriminator"
+    discriminator_variant: Literal["eyes", "hands", "small"] = "eyes"
+    discriminator_padding: Literal["none", "zeros"] = "none"
+    psi_seed: int = 0
+
+
+def build_refiner(channels: int, settings: Settings) -> nn.Module:
+    """The refiner these settings describe, untrained."""
+    module: nn.Module = find("network", settings.refiner).build(
+        channels,
+        width=settings.width,
+        blocks=settings.blocks,
+        kernel=settings.kernel,
+        padding=settings.padding,
+        head=settings.head,
+    )
+    return module
+
+
+def create(
+    channels: int, settings: Settings, steps: int, placement: Placement, generator: torch.Generator
+) -> SimGAN:
+    """A training run about to begin; weights come from torch's global generator."""
+    return SimGAN(channels, settings, steps, placement, generator)
+
+
+class SimGAN:
+    """Algorithm 1 of the paper, one iteration a step."""
+
+    def __init__(
+        self, channels: int, settings: Settings, steps: int, placement: Placement, generator: torch.Generator
+    ) -> None:
+        self.settings = settings
+        self.placement = placement
+        self.total_steps = settings.refiner_pretrain + settings.discriminator_pretrain + steps
+        self.refiner = self._place(build_refiner(channels, settings))
+        self.discriminator = self._place(
+            find("network", settings.discriminator).build(
+                channels, variant=settings.discriminator_variant, padding=settings.discriminator_padding
+            )
+        )
+        self.psi = self._place(find("feature_transform", settings.feature_transform).build(channels, settings.psi_seed))
+        self.history = HistoryBuffer(settings.history_size, generator)
+        self.optimizers = {
+            "refiner": self._optimizer(self.refiner, settings.refiner_lr),
+            "discriminator": self._optimizer(self.discriminator, settings.discriminator_lr),
+        }
+
+    def phase(self, step: int) -> str:
+        """`refiner alone`, `discriminator alone`, or `adversarial`."""
+        if step < self.settings.refiner_pretrain:
+            return "refiner alone"
+        if step < self.settings.refiner_pretrain + self.settings.discriminator_pretrain:
+            return "discriminator alone"
+        return "adversarial"
+
+    def step(self, step: int, draw_synthetic: Draw, draw_real: Draw) -> dict[str, Tensor]:
+        """K_g refiner updates, then K_d discriminator updates, or one update of a pretraining phase."""
+        self._schedule(step)
+        phase = self.phase(step)
+        if phase == "refiner alone":
+            return self._update_refiner(draw_synthetic(), adversarial=False)[1]
+        if phase == "discriminator alone":
+            return self._update_discriminator(self._refine(draw_synthetic()), draw_real())
+        for _ in range(self.settings.refiner_steps):
+            refined, losses = self._update_refiner(draw_synthetic(), adversarial=True)
+        # The last refiner update's images serve the first discriminator update: refining is most of a step's cost.
+        fresh = (self._refine(draw_synthetic()) for _ in iter(int, 1))
+        for batch in (refined, *islice(fresh, self.settings.discriminator_steps - 1)):
+            losses |= self._update_discriminator(self.history.mix(batch), draw_real())
+        return losses
+
+    def _update_refiner(self, synthetic: Tensor, *, adversarial: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_R = l_real + lambda * l_reg (eq. 4). Returns the refined images before the update, and the losses."""
+        with self._autocast():
+            refined = self.refiner(synthetic)
+            regularization = self_regularization(refined, synthetic, self.psi)
+            losses = {"regularization": regularization}
+            total = self.settings.lambda_reg * regularization
+            if adversarial:
+                losses["refiner_adversarial"] = local_adversarial(self.discriminator(refined), REAL)
+                total = total + losses["refiner_adversarial"]
+        self._apply("refiner", total)
+        losses["change"] = (refined - synthetic).abs().mean()
+        return refined.detach(), {name: loss.detach() for name, loss in losses.items()}
+
+    def _update_discriminator(self, refined: Tensor, real: Tensor) -> dict[str, Tensor]:
+        """L_D over one mini-batch of refined and one of real images (eq. 2)."""
+        with self._autocast():
+            logits = self.discriminator(torch.cat([refined, real]))
+            on_refined, on_real = logits.split([refined.shape[0], real.shape[0]])
+            loss = 0.5 * (local_adversarial(on_refined, REFINED) + local_adversarial(on_real, REAL))
+        self._apply("discriminator", loss)
+        right = [(on_refined[:, 1] > on_refined[:, 0]).float().mean(), (on_real[:, 0] > on_real[:, 1]).float().mean()]
+        return {"discriminator": loss.detach(), "discriminator_accuracy": torch.stack(right).mean().detach()}
+
+    def _refine(self, synthetic: Tensor) -> Tensor:
+        with torch.no_grad(), self._autocast():
+            refined: Tensor = self.refiner(synthetic)
+        return refined
+
+    def _apply(self, name: str, loss: Tensor) -> None:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+
+    def _schedule(self, step: int) -> None:
+        left = (self.total_steps - step) / max(1.0, self.settings.decay * self.total_steps)
+        for name, rate in (("refiner", self.settings.refiner_lr), ("discriminator", self.settings.discriminator_lr)):
+            for group in self.optimizers[name].param_groups:
+                group["lr"] = rate * min(1.0, left)
+
+    def _optimizer(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+        if self.settings.optimizer == "sgd":
+            return torch.optim.SGD(network.parameters(), lr=rate, fused=True)
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=(0.5, 0.999), fused=True)
+
+    def _place(self, network: nn.Module) -> nn.Module:
+        return network.to(self.placement.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.placement.device.type, torch.bfloat16, enabled=self.placement.autocast)
+
+    def state(self) -> dict[str, Any]:
+        """Weights, optimisers and history."""
+        return {
+            "refiner": self.refiner.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "history": self.history.state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to a kept state."""
+        self.refiner.load_state_dict(state["refiner"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.history.load_state(state["history"])
+        if self.history.images is not None:
+            self.history.images = self.history.images.to(self.placement.device)

@@ -1,0 +1,47 @@
+"""Where a run keeps its things: config, stats, grids, checkpoints, artifact, summary."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from refinery.errors import OutputError, UsageError
+
+
+class RunFolder:
+    """Paths of one run, and the small files written whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.summary = path / "summary.json"
+        self.samples = path / "samples"
+        self.checkpoints = path / "checkpoints"
+        self.artifact = path / "artifact"
+        self.last = self.checkpoints / "last.safetensors"
+        self.best = self.checkpoints / "best.safetensors"
+
+    def create(self, resume: bool) -> None:
+        """Make the folders. Raises UsageError for a run that is there and not to be resumed, or the other way round."""
+        if resume and not self.last.exists():
+            raise UsageError(f"{self.path}: nothing to resume: no checkpoints/last.safetensors; start it without --resume")
+        if not resume and self.config.exists():
+            raise UsageError(f"{self.path}: holds a run already; add --resume to go on, or give another --out")
+        try:
+            for folder in (self.samples, self.checkpoints):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be made ({error.strerror}); give another --out") from error
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """The run's result; a run with a summary is finished."""
+        temporary = self.summary.with_suffix(".tmp")
+        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.summary)
+
+
+def default_path(method: str) -> Path:
+    """runs/METHOD-DATE-TIME, a new name."""
+    return Path("runs") / f"{method}-{time.strftime('%Y%m%d-%H%M%S')}"
