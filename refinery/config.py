@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 import types
 import typing
@@ -41,7 +42,8 @@ class TrainConfig:
     """Adversarial steps after pretraining; 0: the method's default."""
     minutes: float = 0.0
     """Stop after this many minutes of training; 0: no limit."""
-    batch_size: int = 64
+    batch_size: int = 0
+    """Images a step; 0: as many pixels as 64 images of 60x36."""
     crop: int = 64
     """Largest side of the training crops in px; smaller images are used whole."""
     real_fit: Literal["resize", "crop"] = "resize"
@@ -143,6 +145,21 @@ def to_toml(tables: Mapping[str, Any]) -> str:
     """Config dataclasses by table name as TOML text; None is left out, since TOML has no null."""
     plain = {name: {k: v for k, v in dataclasses.asdict(t).items() if v is not None} for name, t in tables.items()}
     return tomli_w.dumps(plain)
+
+
+def parse_max_drift(text: str) -> dict[str, float]:
+    """`1px`, or `iris_center=0.5px,gaze=2deg`, to tolerances by label name; "" is the name for all other labels.
+
+    Raises ConfigError for anything else.
+    """
+    tolerances: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, amount = part.strip().rpartition("=")
+        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*[a-z%]*", amount.strip())
+        if match is None:
+            raise ConfigError(f"--max-drift: got {part.strip()!r}, expected a number and a unit such as 1px or gaze=2deg")
+        tolerances[name.strip()] = float(match[1])
+    return tolerances
 
 
 def _suggest(name: str, known: tuple[str, ...]) -> str:

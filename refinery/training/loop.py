@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from refinery.config import TrainConfig
+from refinery.report.picture import save_png
 from refinery.training import checkpoint
 from refinery.training.data import Batches
 from refinery.training.diagnosis import Watch, require_finite
@@ -23,8 +25,8 @@ from refinery.training.validation import Evaluation
 class Observer(Protocol):
     """Who watches a run: the command line's progress bar or line log."""
 
-    def progress(self, record: dict[str, Any], total_steps: int) -> None:
-        """A log record: step, phase, losses, images_per_s, eta_s."""
+    def progress(self, record: dict[str, Any], total: int) -> None:
+        """A log record: step (also as `done`), phase, losses, images_per_s, eta_s."""
 
     def say(self, sentence: str) -> None:
         """A plain sentence for the user."""
@@ -49,7 +51,7 @@ def run_training(
     method: Method,
     synthetic: Batches,
     real: Batches,
-    evaluate: Callable[[int], Evaluation],
+    evaluate: Callable[[nn.Module], Evaluation],
     folder: RunFolder,
     config: TrainConfig,
     generator: torch.Generator,
@@ -59,7 +61,7 @@ def run_training(
 ) -> Outcome:
     """Train until the steps are done, the minutes are up, or the user stops it.
 
-    evaluate: refines the held-out images after `step` steps and measures them. header: what a checkpoint must also say
+    evaluate: refines the held-out images and measures them. header: what a checkpoint must also say
     (method, settings, channels), so that export can rebuild the refiner from it alone.
     """
     run = _Run(method, folder, config, generator, header)
@@ -81,13 +83,14 @@ def run_training(
                 run.outcome.images_per_s = round(rate, 1)
                 record = {"step": done, "phase": method.phase(step), **numbers, "images_per_s": round(rate, 1)}
                 log.write(record)
-                observer.progress({**record, "eta_s": run.seconds_left(rate)}, method.total_steps)
+                observer.progress({**record, "done": done, "eta_s": run.seconds_left(rate)}, method.total_steps)
                 for sentence in watch.advice(method.phase(step), numbers):
                     observer.say(f"step {done}: {sentence}")
             if ending != "interrupt" and (done % config.eval_every == 0 or ending):
-                evaluation = evaluate(done)
+                evaluation = evaluate(method.refiner)
                 log.write({"step": done, **evaluation.numbers()})
                 observer.say(f"step {done}: {evaluation.sentence()}")
+                save_png(evaluation.pictures, folder.samples / f"step_{done:06d}.png")
                 run.judge(evaluation, done)
             if done % config.checkpoint_every == 0 or ending:
                 run.save()

@@ -1,0 +1,28 @@
+"""What the name of a value says about its kind: the words that simulators use."""
+
+from __future__ import annotations
+
+import re
+
+BOX_XYXY = frozenset({"box", "xyxy", "boxes", "bounds", "rect"})
+BOX_XYWH = frozenset({"bbox", "xywh", "bboxes"})
+VECTORS = frozenset(
+    {"gaze", "look", "direction", "vector", "vec", "pose", "rotation", "quaternion", "normal", "translation"}
+)
+CLASSES = frozenset({"class", "label", "category", "classid", "labelid", "categoryid"})
+POINT_LISTS = frozenset({"corners", "landmarks", "keypoints", "joints"})
+POINT_WORDS = frozenset(
+    {"center", "centre", "point", "keypoint", "pupil", "position", "xy", "corner", "landmark", "tip"}
+)
+
+
+def words(name: str) -> list[str]:
+    """Lower-case words of a key: "irisCenter_px" -> ["iris", "center", "px"]."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:128])
+    return [word for word in re.split(r"[^A-Za-z0-9]+", parted.lower()) if word]
+
+
+def says(name: str, vocabulary: frozenset[str]) -> bool:
+    """True when a word of the name, or the name as one word, is in the vocabulary."""
+    parts = words(name)
+    return any(part in vocabulary for part in parts) or "".join(parts) in vocabulary

@@ -1,0 +1,41 @@
+"""Numbers and points as annotations write them: JSON numbers, numeric strings, "(x, y, z)" strings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+Point = tuple[float, ...]
+
+
+def number(value: Any) -> float | None:
+    """A JSON number or a string that holds one; None for anything else, bool included. May be NaN or infinite."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and len(value) > 64:
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.inf if isinstance(value, int) else None
+
+
+def numbers(value: Any) -> Point | None:
+    """A list of numbers, or a string "(1.5, 2, 3)" of them; None for anything else."""
+    if isinstance(value, str):
+        if not (value.startswith("(") and value.endswith(")") and len(value) < 512):
+            return None
+        value = value[1:-1].split(",")
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    found = tuple(number(item) for item in value)
+    return None if any(item is None for item in found) else tuple(item for item in found if item is not None)
+
+
+def points(value: Any) -> list[Point] | None:
+    """A list of points of two or three numbers, of one length; None for anything else."""
+    if not isinstance(value, list) or not value:
+        return None
+    found = [numbers(item) for item in value]
+    kept = [item for item in found if item is not None and len(item) in (2, 3)]
+    return kept if len(kept) == len(found) and len({len(item) for item in kept}) == 1 else None

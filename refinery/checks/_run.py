@@ -1,0 +1,69 @@
+"""Run every label check on pairs: grouped by shape, a bounded number at once, findings in the order of the pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from refinery import registry
+from refinery.checks._batch import CheckBatch
+from refinery.checks._context import CheckContext
+from refinery.errors import SampleError
+from refinery.sample import Finding, Pair, Verdict
+
+_PIXELS_AT_ONCE = 64 * 36 * 60
+_SEVERITY: tuple[Verdict, ...] = ("fail", "abstain", "pass", "not_checkable")
+
+
+def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Finding]]:
+    """Findings of all checks for each pair; a label that no check knows how to judge is `not_checkable`.
+
+    Raises SampleError when the two images of a pair differ in shape.
+    """
+    findings: list[list[Finding]] = [[] for _ in pairs]
+    for chosen in _batches(pairs):
+        for i, found in zip(chosen, _check_batch([pairs[i] for i in chosen], context), strict=True):
+            findings[i] = found
+    return findings
+
+
+def overall(findings: Iterable[Finding]) -> Verdict:
+    """The verdict of a sample: fail before abstain before pass; not_checkable when nothing at all could be judged."""
+    present = {finding.verdict for finding in findings}
+    return next((verdict for verdict in _SEVERITY if verdict in present), "not_checkable")
+
+
+def _batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:
+    """Indices of pairs of one shape, few enough that their fields stay in the processor's cache."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for i, pair in enumerate(pairs):
+        if pair.synthetic.shape != pair.refined.shape:
+            raise SampleError(
+                f"{pair.sample.key}: the refined image is {pair.refined.shape} but its source is "
+                f"{pair.synthetic.shape} (height, width, channels); they must be equal to be compared"
+            )
+        by_shape.setdefault(pair.synthetic.shape, []).append(i)
+    for (height, width, channels), members in by_shape.items():
+        size = max(1, _PIXELS_AT_ONCE // (height * width * channels))
+        yield from (members[start : start + size] for start in range(0, len(members), size))
+
+
+def _check_batch(pairs: Sequence[Pair], context: CheckContext) -> list[list[Finding]]:
+    """Findings for pairs of one shape, by check in the order of their names, then what was left over."""
+    batch = CheckBatch(pairs)
+    findings: list[list[Finding]] = [[] for _ in pairs]
+    for name in registry.names("check"):
+        for own, found in zip(findings, registry.find("check", name).check(batch, context), strict=True):
+            own.extend(found)
+    for pair, own in zip(pairs, findings, strict=True):
+        own.extend(_unjudged(pair, own))
+    return findings
+
+
+def _unjudged(pair: Pair, findings: Sequence[Finding]) -> list[Finding]:
+    """A `not_checkable` finding for each label that has no finding: no competence, no pass."""
+    judged = {(finding.label, finding.item) for finding in findings}
+    left = [label for label in pair.labels if (label.name, label.item) not in judged]
+    return [
+        Finding(x.name, x.type, "not_checkable", unit=x.unit, reason=f"no check for a {x.type} yet", item=x.item)
+        for x in left
+    ]

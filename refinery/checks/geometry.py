@@ -1,0 +1,138 @@
+"""Did what a label points at stay where it is? Orientation correlation in a window of the label's own shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from refinery.checks._batch import CheckBatch
+from refinery.checks._context import CheckContext
+from refinery.checks._displacement import Displacements, measure
+from refinery.checks._windows import (
+    DISC_MARGIN,
+    Windows,
+    contour_windows,
+    default_radius_px,
+    disc_windows,
+    edge_band,
+    image_window,
+    mask_windows,
+)
+from refinery.sample import Finding, FloatArray, Label, Verdict
+
+TYPES: tuple[str, ...] = ("keypoint", "box", "polygon", "instance_mask", "semantic_mask")
+IMAGE_LABEL = "image"
+MIN_EXTENT_PX = 4.0
+FAR_PX = 1e6
+MIN_ENERGY = 0.01
+MIN_INSIDE = 0.5
+BOUND_SIGMAS = 1.645
+
+
+def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
+    """One finding for each geometric label; for a pair that has none, one for the whole image, named "image".
+
+    pass: drift + 1.645 sigma <= tolerance. fail: drift - 1.645 sigma > tolerance, or the label is at the end of the
+    search. Between them, or when no clear peak stands out: abstain. Flat, tiny, outside the frame: not_checkable.
+    """
+    findings: list[list[Finding]] = [[] for _ in batch.pairs]
+    by_kind: dict[str, list[tuple[int, Label]]] = {}
+    for i, pair in enumerate(batch.pairs):
+        for label in _geometric(pair.labels):
+            by_kind.setdefault(_kind(label), []).append((i, label))
+    for kind, jobs in by_kind.items():
+        _check_kind(kind, jobs, batch, context, findings)
+    return findings
+
+
+def _geometric(labels: Sequence[Label]) -> Sequence[Label]:
+    found = [label for label in labels if label.type in TYPES]
+    return found or [Label(IMAGE_LABEL, "box", np.zeros(0))]
+
+
+def _kind(label: Label) -> str:
+    """How the label's window is built; "" when it cannot be."""
+    if label.name == IMAGE_LABEL and label.value.size == 0:
+        return IMAGE_LABEL
+    if _too_small(label):
+        return ""
+    return {"keypoint": "point", "box": "box", "polygon": "contour"}.get(label.type, "mask")
+
+
+def _too_small(label: Label) -> bool:
+    """True for what has no window: NaN or absurd numbers, under 4 px, a mask without an edge."""
+    if label.type in ("instance_mask", "semantic_mask"):
+        return not edge_band(label.value).any()
+    if not np.abs(label.value).max(initial=0.0) < FAR_PX:
+        return True
+    if label.type == "keypoint":
+        return not 0.0 <= label.extent_px < FAR_PX
+    corners = label.value.reshape(-1, 2)
+    return bool((corners.max(axis=0) - corners.min(axis=0)).min() < MIN_EXTENT_PX)
+
+
+def _check_kind(
+    kind: str, jobs: list[tuple[int, Label]], batch: CheckBatch, context: CheckContext, findings: list[list[Finding]]
+) -> None:
+    """Measure all labels of one kind at once and append a finding for each."""
+    if not kind:
+        reason = f"smaller than {MIN_EXTENT_PX:g} px, without an edge, or far outside the frame"
+        for i, label in jobs:
+            findings[i].append(_finding(label, "not_checkable", reason))
+        return
+    windows = _windows(kind, [label for _, label in jobs], batch.size_hw)
+    image_of = np.array([i for i, _ in jobs], dtype=np.intp)
+    measured = measure(batch.synthetic_field, batch.refined_field, image_of, windows, context.radius_px)
+    lower, upper = drift_bounds_px(measured)
+    for m, (i, label) in enumerate(jobs):
+        findings[i].append(_judge(label, measured, m, (float(lower[m]), float(upper[m])), context))
+
+
+def _windows(kind: str, labels: Sequence[Label], size_hw: tuple[int, int]) -> Windows:
+    if kind == IMAGE_LABEL:
+        return image_window(size_hw, len(labels))
+    values = [label.value for label in labels]
+    if kind == "point":
+        radii = [DISC_MARGIN * label.extent_px or default_radius_px(size_hw) for label in labels]
+        return disc_windows(np.array(values, dtype=np.float32), np.repeat(np.array(radii)[:, None], 2, axis=1))
+    if kind == "box":
+        corners = np.array(values, dtype=np.float32).reshape(-1, 2, 2)
+        return disc_windows(corners.mean(axis=1), np.abs(corners[:, 1] - corners[:, 0]) / 2 * np.float32(DISC_MARGIN))
+    return contour_windows(values) if kind == "contour" else mask_windows(values)
+
+
+def drift_bounds_px(measured: Displacements) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper 95% bound of how far each window moved: the length of |shift| -+ 1.645 sigma per axis."""
+    along = np.abs(np.einsum("mij,mj->mi", measured.axes, measured.shift_px))
+    slack = BOUND_SIGMAS * measured.sigma_px
+    lower, upper = np.maximum(along - slack, 0.0), along + slack
+    return np.hypot(lower[:, 0], lower[:, 1]), np.hypot(upper[:, 0], upper[:, 1])
+
+
+def _judge(
+    label: Label, measured: Displacements, m: int, bounds_px: tuple[float, float], context: CheckContext
+) -> Finding:
+    """Verdict of window m: from the reasons not to measure, over those not to trust, to the drift itself."""
+    if measured.inside[m] < MIN_INSIDE:
+        return _finding(label, "not_checkable", "outside the frame")
+    if measured.energy[m] < MIN_ENERGY:
+        return _finding(label, "not_checkable", "flat: nothing to be seen at this label")
+    if measured.confidence[m] < context.confidence_gate:
+        return _finding(label, "abstain", f"not clearly found again (confidence {measured.confidence[m]:.2f})")
+    shift_px = (round(float(measured.shift_px[m, 0]), 3), round(float(measured.shift_px[m, 1]), 3))
+    if measured.at_border[m]:
+        return _finding(label, "fail", f"moved beyond {context.radius_px} px", shift_px)
+    tolerance = context.tolerance(label.name)
+    if bounds_px[0] > tolerance:
+        return _finding(label, "fail", f"moved by more than {tolerance:g} px", shift_px)
+    if bounds_px[1] <= tolerance:
+        return _finding(label, "pass", "", shift_px)
+    one_way = measured.sigma_px[m, 1] > tolerance / 2 > measured.sigma_px[m, 0]
+    why = "seen across its edge only, not along it" if one_way else f"may have moved by {bounds_px[1]:.2f} px"
+    return _finding(label, "abstain", why, shift_px)
+
+
+def _finding(label: Label, verdict: Verdict, reason: str = "", shift_px: tuple[float, float] | None = None) -> Finding:
+    drift = None if shift_px is None else round(float(np.hypot(*shift_px)), 3)
+    return Finding(label.name, label.type, verdict, drift, "px", reason, "geometry", label.item, shift_px)

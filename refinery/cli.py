@@ -1,0 +1,272 @@
+"""The command line: parse -> config -> one call -> print -> exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+import refinery
+from refinery.config import ExportConfig, InspectConfig, RefineConfig, TrainConfig, build, check_tables, load_toml
+from refinery.errors import RefineryError, UsageError
+from refinery.registry import names
+from refinery.report.terminal import TerminalObserver, refine_text, train_text
+
+DONE, FAILED, LABELS_FAILED, INTERRUPTED = 0, 1, 3, 130
+Config = TypeVar("Config")
+
+app = typer.Typer(
+    name="refinery",
+    help="Make a labelled synthetic image dataset look real, with every label checked.",
+    epilog="Exit codes: 0 done, labels hold; 1 could not do it; 2 usage; 3 done, but some samples failed their label check "
+    "or could not be read; 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="TOML file; an option given here wins over it.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+MaxDriftOption = Annotated[
+    str | None,
+    typer.Option("--max-drift", help="How far a label may move: 1px, or iris_center=0.5px,gaze=2deg.", show_default="1px"),
+]
+
+
+@app.callback(invoke_without_command=True)
+def main_options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Options of refinery itself."""
+    if version:
+        print(f"refinery {refinery.__version__}")
+        raise typer.Exit
+
+
+@app.command(
+    short_help="Train a refiner on real photos and a synthetic dataset.",
+    epilog="Example: refinery train --real ./real --synthetic ./synth",
+)
+def train(
+    real: Annotated[str | None, typer.Option("--real", help="Folder or HDF5 file of real images, no labels needed.")] = None,
+    synthetic: Annotated[str | None, typer.Option("--synthetic", help="Folder or HDF5 file of rendered images.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Run folder.", show_default="runs/METHOD-DATE-TIME")] = None,
+    method: Annotated[str | None, typer.Option("--method", help="Training recipe.", show_default="simgan")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Adversarial steps.", show_default="the method's")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0, help="Stop after this long.", show_default="no limit")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=2, help="Images a step.", show_default="by image size")] = None,
+    crop: Annotated[int | None, typer.Option("--crop", min=8, help="Largest side of training crops, px.", show_default="64")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32 or bf16.", show_default="auto")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same weights (on one CPU).", show_default="0")] = None,
+    max_drift: MaxDriftOption = None,
+    resume: Annotated[Path | None, typer.Option("--resume", help="Run folder to go on with.", show_default=False)] = None,
+    config: ConfigOption = None,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train a refiner on real photos and a synthetic dataset, and export the best one."""
+    options = {
+        "real": real, "synthetic": synthetic, "out": out, "method": method, "steps": steps, "minutes": minutes,
+        "batch_size": batch_size, "crop": crop, "device": device, "precision": precision, "seed": seed,
+        "max_drift": max_drift,
+    }  # fmt: skip
+    with _command(debug) as observer:
+        from refinery.jobs.train import train as run
+
+        if resume is not None:
+            config, options["out"] = config or resume / "config.toml", str(resume)
+        tables = _tables(config)
+        settings = build(TrainConfig, tables.get("train", {}), options, str(config))
+        result = run(settings, tables.get(settings.method, {}), resume is not None, observer)
+        _print(result, json_output, observer, train_text)
+        if result["stopped_by"] == "interrupt":
+            raise typer.Exit(INTERRUPTED)
+
+
+@app.command(
+    short_help="Refine a synthetic dataset and check its labels.",
+    epilog="Example: refinery refine ./synth --out ./refined",
+)
+def refine(
+    source: Annotated[str | None, typer.Argument(metavar="SYNTH", help="Folder or HDF5 file to refine.", show_default=False)] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Folder for the refined dataset.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Run, artifact or refiner.onnx.", show_default="newest under ./runs")] = None,
+    provider: Annotated[str | None, typer.Option("--provider", help="auto, cuda, openvino or cpu.", show_default="auto")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32 or bf16.", show_default="auto")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images an inference.", show_default="by size")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Threads beside the model.", show_default="cores, up to 8")] = None,
+    on_drift: Annotated[str | None, typer.Option("--on-drift", help="A label fails: keep, quarantine or fail.", show_default="keep")] = None,
+    max_drift: MaxDriftOption = None,
+    check: Annotated[bool | None, typer.Option("--check/--no-check", help="Check every label.", show_default="check")] = None,
+    config: ConfigOption = None,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Stream a synthetic dataset through a refiner: same files, same layout, same annotations, labels checked.
+
+    Run the same command again after an interruption: it goes on where it stopped.
+    """
+    options = {
+        "source": source, "out": out, "model": model, "provider": provider, "precision": precision,
+        "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift, "check": check,
+    }  # fmt: skip
+    with _command(debug) as observer:
+        from refinery.jobs.refine import refine as run
+
+        settings = build(RefineConfig, _tables(config).get("refine", {}), options, str(config))
+        if not settings.source:
+            raise UsageError("no input: refinery refine SYNTH --out REFINED")
+        result = run(settings, observer)
+        _print(result, json_output, observer, refine_text)
+        if result["rejected"] or result["verdicts"]["fail"]:
+            raise typer.Exit(LABELS_FAILED)
+
+
+@app.command(short_help="Write a run's refiner as ONNX.", epilog="Example: refinery export runs/simgan-20260101-120000")
+def export(
+    run_folder: Annotated[str | None, typer.Argument(metavar="RUN", help="Run folder or checkpoint.", show_default=False)] = None,
+    out: Annotated[str | None, typer.Option("--out", help="Folder, or a path that ends in .onnx.", show_default="RUN/artifact")] = None,
+    checkpoint: Annotated[str | None, typer.Option("--checkpoint", help="best or last.", show_default="best")] = None,
+    tolerance: Annotated[float | None, typer.Option("--tolerance", min=0, help="Largest |ONNX - torch|.", show_default="0.001")] = None,
+    config: ConfigOption = None,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write a run's refiner as one ONNX file with free batch, height and width, and prove that it equals torch."""
+    options = {"run": run_folder, "out": out, "checkpoint": checkpoint, "tolerance": tolerance}
+    with _command(debug) as observer:
+        from refinery.jobs.export import export as run
+
+        settings = build(ExportConfig, _tables(config).get("export", {}), options, str(config))
+        if not settings.run:
+            raise UsageError("no run: refinery export RUN")
+        _print(run(settings, observer), json_output, observer, lambda result: result["model"])
+
+
+@app.command(
+    short_help="Tell what a dataset, a run, an artifact or a refined dataset is worth.",
+    epilog="Example: refinery inspect ./refined --real ./real",
+)
+def inspect(
+    path: Annotated[str | None, typer.Argument(metavar="PATH", help="Dataset, run, artifact or refined dataset.", show_default=False)] = None,
+    real: Annotated[str | None, typer.Option("--real", help="Real images to compare with.", show_default=False)] = None,
+    synthetic: Annotated[str | None, typer.Option("--synthetic", help="Source of a refined dataset: audits its labels.")] = None,
+    max_drift: MaxDriftOption = None,
+    picture: Annotated[str | None, typer.Option("--picture", help="Where the PNG goes.", show_default="in the run or output")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=8, help="Images a side for realism.", show_default="500")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Which real images form which half.", show_default="0")] = None,
+    config: ConfigOption = None,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Tell what a dataset, a run, an artifact or a refined dataset is worth."""
+    options = {
+        "path": path, "real": real, "synthetic": synthetic, "max_drift": max_drift, "picture": picture, "limit": limit,
+        "seed": seed,
+    }  # fmt: skip
+    with _command(debug) as observer:
+        from refinery.jobs.inspect import inspect as run
+
+        settings = build(InspectConfig, _tables(config).get("inspect", {}), options, str(config))
+        if not settings.path:
+            raise UsageError("nothing to look at: refinery inspect PATH")
+        _print(run(settings, observer), json_output, observer, None)
+
+
+def main() -> None:
+    """Entry point of the `refinery` command."""
+    app()
+
+
+@contextmanager
+def _command(debug: bool) -> Iterator[TerminalObserver]:
+    """Errors as one line on stderr and the right exit code; Ctrl-C and SIGTERM as a request to stop."""
+    observer = TerminalObserver()
+    with _signals(observer):
+        try:
+            with observer:
+                yield observer
+        except RefineryError as error:
+            _complain(str(error), debug)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _complain("interrupted; run the same command again to go on", debug=False)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(FAILED) from None
+        except MemoryError:
+            _complain("out of memory; try a smaller --batch-size, or memory_mb in the TOML", debug)
+            raise typer.Exit(FAILED) from None
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _complain(f"{where}{error.strerror or error}", debug)
+            raise typer.Exit(FAILED) from None
+
+
+@contextmanager
+def _signals(observer: TerminalObserver) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM asks the job to stop; the job or a second one raises KeyboardInterrupt."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if observer.asked_to_stop or not observer.stops_politely:
+            raise KeyboardInterrupt
+        observer.asked_to_stop = True
+        observer.say("stopping after this step; press Ctrl-C again to stop at once")
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _complain(message: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+
+
+def _tables(config: Path | None) -> Mapping[str, Any]:
+    """The TOML's tables, all of them known."""
+    if config is None:
+        return {}
+    tables = load_toml(config)
+    check_tables(tables, ("train", "refine", "export", "inspect", *names("method")), str(config))
+    return tables
+
+
+def _print(
+    result: dict[str, Any], as_json: bool, observer: TerminalObserver, text: Callable[[dict[str, Any]], str] | None
+) -> None:
+    """The result on stdout: JSON, or a text for people (inspect has shown its tables already)."""
+    observer.finish()
+    if as_json:
+        print(json.dumps(result, default=_plain))
+    elif text is not None:
+        print(text(result))
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value.item() if hasattr(value, "item") else str(value)

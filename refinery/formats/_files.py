@@ -1,0 +1,132 @@
+"""Files of an output folder: whole under their name or not there at all, and never outside the folder."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from refinery.errors import OutputError, SampleError
+from refinery.formats._problems import reason
+from refinery.formats._tree import OWN_FOLDER
+
+MAX_FILE_BYTES = 1 << 30
+"""An image or sidecar beyond this is not read into memory; carrying has no limit."""
+COPY_BYTES = 1 << 20
+
+_ADVICE = {
+    errno.ENOSPC: "free some space and run the same command again; it goes on from there",
+    errno.EDQUOT: "free some of your quota and run the same command again; it goes on from there",
+    errno.EACCES: "change its permissions or choose another output folder",
+    errno.EPERM: "change its permissions or choose another output folder",
+    errno.EROFS: "choose an output folder on a disk that can be written to",
+    errno.ENAMETOOLONG: "choose an output folder with a shorter path",
+}
+
+
+def read_whole(path: Path, name: str) -> bytes:
+    """A file's bytes. Raises SampleError where it cannot be read or is larger than MAX_FILE_BYTES."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise SampleError(f"{name}: {size:,} bytes; files beyond {MAX_FILE_BYTES:,} are not read into memory")
+            return file.readall()
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turns what the operating system refuses while writing `path` into one OutputError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "check the output folder and run the same command again")
+        raise OutputError(f"{path}: cannot be written ({reason(error)}); {advice}") from error
+
+
+class Files:
+    """Writes into the folder `out`: first under a temporary name, then renamed, without waiting for the disk."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.own = out / OWN_FOLDER
+        self._temporary = self.own / "tmp"
+        self._tag = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._count = itertools.count()
+        self._ready_folder: Path | None = None
+
+    def write(self, path: str, data: bytes) -> None:
+        """Store `data` under a relative path. Raises OutputError."""
+        with self.replacing(path) as temporary:
+            temporary.write_bytes(data)
+
+    def copy(self, source: Path, path: str) -> None:
+        """Copy a file's bytes to a relative path. Raises SampleError (source), OutputError (target)."""
+        with self.replacing(path) as temporary, temporary.open("wb") as file:
+            for chunk in chunks(source, path):
+                file.write(chunk)
+
+    def read_back(self, path: str) -> bytes:
+        """A file of the output. Raises OutputError where it is missing."""
+        target = self.target(path)
+        try:
+            return target.read_bytes()
+        except OSError as error:
+            raise OutputError(f"{target}: cannot be read back ({reason(error)}); run the same command again") from error
+
+    @contextmanager
+    def replacing(self, path: str) -> Iterator[Path]:
+        """A temporary file that takes the name `path` if the block ends well. Raises OutputError."""
+        target = self.target(path)
+        temporary = self._temporary / f"{self._tag}-{next(self._count)}"
+        with output_errors(target):
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            try:
+                yield temporary
+                temporary.replace(target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+    def target(self, path: str) -> Path:
+        """Where a relative path lies in the output, its folder made. Raises OutputError where it would leave it."""
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0] == OWN_FOLDER:
+            raise OutputError(f"{path!r}: not a path inside the output folder; rename it in the dataset")
+        target = self.out.joinpath(*parts)
+        if target.parent != self._ready_folder:
+            self._make(target.parent)
+        return target
+
+    def clean(self) -> None:
+        """Remove what killed runs left under temporary names."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _make(self, folder: Path) -> None:
+        real_out, real = os.path.realpath(self.out), os.path.realpath(folder)
+        if real != real_out and not real.startswith(real_out.rstrip(os.sep) + os.sep):
+            raise OutputError(f"{folder}: a link in the output leads outside it ({real}); remove the link")
+        with output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._ready_folder = folder
+
+
+def chunks(source: Path, name: str) -> Iterator[bytes]:
+    """A file's bytes, piece by piece. Raises SampleError."""
+    try:
+        with source.open("rb", buffering=0) as file:
+            while chunk := file.read(COPY_BYTES):
+                yield chunk
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> SampleError:
+    return SampleError(f"{name}: cannot be read ({reason(error)}); check the file and its permissions")

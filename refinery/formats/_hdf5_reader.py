@@ -1,0 +1,123 @@
+"""Reads images and label values out of HDF5 files, one open file at a time, safe from several threads."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from refinery.errors import DatasetError, LabelError, SampleError
+from refinery.formats._hdf5_layout import MAX_VALUES, ImageSet, image_sets, names_of, why_refused
+from refinery.image import MAX_PIXELS
+
+FILES_REMEMBERED = 256
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open for reading. Raises DatasetError with what is wrong with the file."""
+    try:
+        size = path.stat().st_size
+        return h5py.File(path, "r", locking=False)
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        cause = "the file is empty" if not size else "not HDF5, or cut off"
+        raise DatasetError(f"{path}: cannot be opened ({cause}); copy or write it again") from error
+
+
+class Hdf5Reader:
+    """All reading goes through one lock, as HDF5 itself works one call at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = threading.RLock()
+        self._open: tuple[str, h5py.File] | None = None
+        self.image_sets = lru_cache(FILES_REMEMBERED)(self._image_sets)
+
+    def names(self, path: str, inside: str) -> list[str]:
+        """Names in a group or rows of a stack, in order."""
+        with self._lock:
+            return names_of(self._file(path), inside or "/")
+
+    def values_beside(self, path: str, partners: tuple[str, ...], name: str) -> tuple[str, ...]:
+        """Which partners have a value of this name, as inner paths."""
+        with self._lock:
+            file = self._file(path)
+            has = (p for p in partners if isinstance(file[p], h5py.Dataset) or name in file[p])
+            return tuple(sorted(f"{partner}/{name}" for partner in has))
+
+    def array(self, path: str, inside: str, limit: int = 3 * MAX_PIXELS) -> NDArray[Any]:
+        """A dataset or one row of a stack. Raises SampleError."""
+        shown = f"{path}/{inside}"
+        with self._lock:
+            try:
+                return _value(self._file(path), inside, shown, limit)
+            except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+                raise SampleError(f"{shown}: cannot be read; the file is damaged there; write it again") from error
+
+    def label(self, path: str, inside: str) -> bytes:
+        """A label value as JSON bytes `{"look_vec": [...]}`. Raises SampleError, LabelError."""
+        shown = f"{path}/{inside}"
+        value = self.array(path, inside, MAX_VALUES)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise LabelError(f"{shown}: has NaN or infinite values; expected numbers; correct the label")
+        name = inside.rpartition("/")[0].rpartition("/")[2]
+        try:
+            return json.dumps({name: np.squeeze(value).tolist()}, default=_text).encode()
+        except TypeError as error:
+            raise LabelError(f"{shown}: type {value.dtype} is no label; expected numbers or text") from error
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        with self._lock:
+            if self._open:
+                self._open[1].close()
+                self._open = None
+
+    def _image_sets(self, path: str) -> tuple[ImageSet, ...]:
+        with self._lock:
+            try:
+                return tuple(image_sets(self._file(path)))
+            except (OSError, KeyError, ValueError, RuntimeError) as error:
+                raise DatasetError(f"{self.root / path}: damaged HDF5 file; copy or write it again") from error
+
+    def _file(self, path: str) -> h5py.File:
+        if not self._open or self._open[0] != path:
+            self.close()
+            self._open = (path, open_file(self.root / path))
+        return self._open[1]
+
+
+def _value(file: h5py.File, inside: str, shown: str, limit: int) -> NDArray[Any]:
+    parent, _, name = inside.rpartition("/")
+    node = file[parent or "/"]
+    if isinstance(node, h5py.Dataset):
+        return np.asarray(_bounded(node, math.prod(node.shape[1:]), node.dtype, shown, limit)[int(name)])
+    refused = why_refused(node, name)
+    if refused:
+        raise SampleError(f"{shown}: {refused}; refinery does not follow it; store the values in this file")
+    dataset = node[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise SampleError(f"{shown}: a group where a dataset was expected")
+    return np.asarray(_bounded(dataset, dataset.size or 0, dataset.dtype, shown, limit)[()])
+
+
+def _bounded(dataset: h5py.Dataset, count: int, dtype: Any, shown: str, limit: int) -> h5py.Dataset:
+    if h5py.check_ref_dtype(dtype) or dtype.kind == "V":
+        raise SampleError(f"{shown}: type {dtype} cannot be read as an array; expected numbers or text")
+    if count > limit:
+        raise SampleError(f"{shown}: {count:,} values are more than the {limit:,} that are read at once")
+    return dataset
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    raise TypeError(type(value).__name__)

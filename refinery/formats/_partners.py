@@ -1,0 +1,98 @@
+"""Which folder's pictures a folder of labels belongs to: images <-> labels, train <-> trainannot, rgb <-> depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from refinery.formats._grouping import Owners
+from refinery.formats._names import (
+    PICTURE_FOLDERS,
+    base_of_role_folder,
+    is_certain_role_folder,
+    is_image_name,
+    is_label_folder,
+    is_role_folder,
+)
+from refinery.formats._roles import Roles
+from refinery.formats._tree import Tree, join
+
+ANCESTORS_KEPT = 64
+
+
+@dataclass(slots=True)
+class _Children:
+    """The subfolders of one folder that matter here: names of label folders, and picture folders by preference."""
+
+    labels: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
+    of_base: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Partners:
+    """The two directions of one relation, each computed from the folder names alone, so that no table is kept."""
+
+    def __init__(self, tree: Tree, roles: Roles) -> None:
+        self._tree = tree
+        self._roles = roles
+        self._children = lru_cache(ANCESTORS_KEPT)(self._read_children)
+
+    def owner(self, path: str) -> str | None:
+        """The folder whose images the files of this folder belong to; None where it stands for itself."""
+        parts = path.split("/") if path else []
+        for at in reversed(range(len(parts))):
+            for picture in self._candidates(parts, at):
+                if picture != path and self._tree.reaches(picture) and self.owner(picture) is None:
+                    return picture
+        return None
+
+    def of(self, path: str) -> list[str]:
+        """The folders whose owner is this one, sorted."""
+        parts = path.split("/") if path else []
+        found: set[str] = set()
+        for at in range(len(parts) + 1):
+            children = self._children("/".join(parts[:at]))
+            found |= {"/".join([*parts[:at], name, *parts[at:]]) for name in children.labels}
+            if at < len(parts):
+                beside = [*children.labels, *children.of_base.get(parts[at], [])]
+                found |= {"/".join([*parts[:at], name, *parts[at + 1 :]]) for name in beside}
+        return sorted(p for p in found if p != path and self._tree.reaches(p) and self.owner(p) == path)
+
+    def holds_labels_only(self, path: str) -> bool:
+        """Whether images in this folder are masks or the like even though no picture goes with them."""
+        return any(is_certain_role_folder(part) for part in path.split("/"))
+
+    def _candidates(self, parts: list[str], at: int) -> Iterator[str]:
+        """Picture folders that the label folder parts[at] may stand beside, likeliest first."""
+        name, before, after = parts[at], parts[:at], parts[at + 1 :]
+        if not (is_label_folder(name) or name in self._roles.folders):
+            return
+        beside = self._children("/".join(before)).pictures if is_role_folder(name) else []
+        named = [self._roles.folders.get(name), base_of_role_folder(name)]
+        for picture in [*beside, *(each for each in named if each)]:
+            yield "/".join([*before, picture, *after])
+        around = "/".join([*before, *after])
+        if is_role_folder(name) and self._shares_stems(around, "/".join(parts)):
+            yield around
+
+    def _shares_stems(self, pictures: str, labels: str) -> bool:
+        """Whether a file of `labels` continues the stem of an image that lies in `pictures`."""
+        if not self._tree.reaches(pictures):
+            return False
+        images = [name for name in self._tree.read(pictures).files if is_image_name(name)]
+        owners = Owners(images)
+        return bool(images) and any(owners.of(name) for name in self._tree.read(labels).files)
+
+    def _read_children(self, path: str) -> _Children:
+        found = _Children()
+        for name in self._tree.read(path).folders:
+            base = base_of_role_folder(name)
+            if is_role_folder(name) or name in self._roles.folders:
+                found.labels.append(name)
+            if base:
+                found.of_base.setdefault(base, []).append(name)
+            if name.lower() in PICTURE_FOLDERS and self._tree.enters(join(path, name)):
+                found.pictures.append(name)
+        found.pictures.sort(key=lambda name: (PICTURE_FOLDERS.index(name.lower()), name))
+        return found

@@ -1,0 +1,118 @@
+"""A folder tree read one directory at a time, in one order, without being trapped by links."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from refinery.formats._problems import Problems, reason
+
+OWN_FOLDER = ".refinery"
+"""What refinery itself writes at the root of an output; no part of a dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One directory. path: relative to the root, POSIX, "" for the root; files, folders: names, sorted."""
+
+    path: str
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
+def join(folder: str, name: str) -> str:
+    """Relative path of a name in a folder, where "" is the root."""
+    return f"{folder}/{name}" if folder else name
+
+
+class Tree:
+    """One reading of the tree below `root`; what cannot be read is noted in `problems` and the rest goes on.
+
+    A link to a directory is followed once, and only when it leads out of what is read anyway, so that no link makes a
+    loop and no file is met twice by way of links.
+    """
+
+    def __init__(self, root: Path, problems: Problems) -> None:
+        self.root = root
+        self._problems = problems
+        self._real_root = os.path.realpath(root)
+        self._followed: dict[str, str] = {}
+        self._latest: Folder | None = None
+
+    def walk(self) -> Iterator[Folder]:
+        """Every directory, depth first, names in code point order."""
+        waiting = [""]
+        while waiting:
+            folder = self.read(waiting.pop())
+            yield folder
+            below = (join(folder.path, name) for name in reversed(folder.folders))
+            waiting.extend(path for path in below if self.enters(path))
+
+    def read(self, path: str) -> Folder:
+        """One directory; an unreadable one is noted and empty."""
+        if self._latest and self._latest.path == path:
+            return self._latest
+        files: list[str] = []
+        folders: list[str] = []
+        try:
+            with os.scandir(self.root / path) as entries:
+                for entry in entries:
+                    self._sort_in(entry, path, files, folders)
+        except OSError as error:
+            self._problems.add(f"{path or self.root}: cannot be read ({reason(error)}); what is in it is left out")
+        self._note_case_clashes(path, [*files, *folders])
+        self._latest = Folder(path, tuple(sorted(files)), tuple(sorted(folders)))
+        return self._latest
+
+    def enters(self, path: str) -> bool:
+        """Whether `walk` goes into this directory: always, unless it is a link that leads back or somewhere twice."""
+        full = self.root / path
+        if not full.is_symlink():
+            return True
+        real = os.path.realpath(full)
+        if self._followed.get(real) == path:
+            return True
+        if _overlaps(real, self._real_root) or any(_inside(real, seen) for seen in self._followed):
+            self._problems.add(f"{path}: a link to a folder that is read anyway ({real}); the link is left out")
+            return False
+        self._followed[real] = path
+        return True
+
+    def reaches(self, path: str) -> bool:
+        """Whether `walk` comes to this directory."""
+        parts = path.split("/") if path else []
+        prefixes = ["/".join(parts[: i + 1]) for i in range(len(parts))]
+        return all((self.root / prefix).is_dir() and self.enters(prefix) for prefix in prefixes)
+
+    def _sort_in(self, entry: os.DirEntry[str], path: str, files: list[str], folders: list[str]) -> None:
+        if not path and entry.name == OWN_FOLDER:
+            return
+        if entry.is_dir():
+            folders.append(entry.name)
+        elif entry.is_file():
+            files.append(entry.name)
+        else:
+            kind = "a broken link" if entry.is_symlink() else "not a plain file"
+            self._problems.add(f"{join(path, entry.name)}: {kind}; it is left out")
+
+    def _note_case_clashes(self, path: str, names: Iterable[str]) -> None:
+        counts = Counter(name.casefold() for name in names)
+        clashes = {folded for folded, count in counts.items() if count > 1}
+        if clashes:
+            found = sorted(name for name in names if name.casefold() in clashes)
+            shown = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
+            self._problems.add(
+                f"{path or '.'}: {len(found)} names differ only in case ({shown}); "
+                "on a disk that ignores case they would overwrite each other; rename them"
+            )
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _overlaps(one: str, other: str) -> bool:
+    return _inside(one, other) or _inside(other, one)

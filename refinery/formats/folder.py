@@ -1,0 +1,137 @@
+"""Layout `folder`: images in nested folders, with files of the same stem beside them or in a partner folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from refinery import image
+from refinery.errors import DatasetError
+from refinery.formats._files import Files, read_whole
+from refinery.formats._grouping import Owners, keys_of, pictures_in
+from refinery.formats._names import is_image_name, stem_of
+from refinery.formats._partners import Partners
+from refinery.formats._problems import Problems
+from refinery.formats._roles import Roles, decide
+from refinery.formats._source import Loose
+from refinery.formats._tree import Folder, Tree, join
+from refinery.image import Decoded
+from refinery.sample import Sample
+
+
+def sniff(path: Path) -> bool:
+    """Whether the path is a folder with an image file somewhere in it."""
+    if not path.is_dir():
+        return False
+    return any(is_image_name(name) for folder in Tree(path, Problems()).walk() for name in folder.files)
+
+
+def open_source(path: Path) -> FolderSource:
+    """Open a folder of images. Raises DatasetError where it is no folder."""
+    if not path.is_dir():
+        raise DatasetError(f"{path}: not a folder; give the folder that holds the images")
+    return FolderSource(path)
+
+
+class FolderSource:
+    """Reads one directory at a time, in code point order of the names; memory is bounded by one directory.
+
+    An image owns the files whose name is its stem, alone or followed by one of `. _-`; the longest stem wins. Files in
+    a partner folder (`labels`, `masks`, `Annotations`, ...) belong to the image of the same stem. What belongs to no
+    single image is loose. Mask, depth and normal images are never samples.
+    """
+
+    layout = "folder"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._problems = Problems()
+
+    @cached_property
+    def roles(self) -> Roles:
+        """Which images are masks and the like; decided at first use, the same for the whole dataset."""
+        return decide(Tree(self.root, Problems()))
+
+    def entries(self) -> Iterator[Sample | Loose]:
+        """Every sample, and every file that belongs to no sample, each file exactly once."""
+        tree = Tree(self.root, self._problems)
+        partners = Partners(tree, self.roles)
+        for folder in tree.walk():
+            if partners.owner(folder.path) is None:
+                beside = [tree.read(path) for path in partners.of(folder.path)]
+                yield from self._group(folder, beside, partners.holds_labels_only(folder.path))
+
+    def read(self, sample: Sample) -> bytes:
+        """The image file's bytes. Raises SampleError."""
+        return self.read_file(sample.image)
+
+    def read_file(self, path: str) -> bytes:
+        """A sidecar or loose file, whole. Raises SampleError."""
+        return read_whole(self.root / path, path)
+
+    def decode(self, data: bytes, sample: Sample) -> Decoded:
+        """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
+        return image.decode(data, sample.image)
+
+    def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
+        """Encode pixels (H, W, C) uint8 or uint16 as a file of the same format, mode and metadata as `like`."""
+        return image.encode(pixels, like)
+
+    def problems(self) -> list[str]:
+        """What the reading so far found wrong with the dataset as a whole, one line each."""
+        return self._problems.lines()
+
+    def sink(self, out: Path) -> FolderSink:
+        """A writer of the same files into the folder `out`."""
+        return FolderSink(self.root, out)
+
+    def _group(self, folder: Folder, beside: Iterable[Folder], labels_only: bool) -> Iterator[Sample | Loose]:
+        pictures = [] if labels_only else pictures_in(folder.files, self.roles)
+        self._note_shared_stems(folder.path, pictures)
+        owners = Owners(pictures)
+        owned: dict[str, list[str]] = {picture: [] for picture in pictures}
+        loose: list[str] = []
+        for each in (folder, *beside):
+            for name in each.files:
+                if each is not folder or name not in owned:
+                    owner = owners.of(name)
+                    (owned[owner] if owner else loose).append(join(each.path, name))
+        for key, picture in zip(keys_of(pictures), pictures, strict=True):
+            yield Sample(join(folder.path, key), join(folder.path, picture), tuple(sorted(owned.pop(picture))))
+        yield from (Loose(path) for path in sorted(loose))
+
+    def _note_shared_stems(self, path: str, pictures: list[str]) -> None:
+        first: dict[str, str] = {}
+        for name in pictures:
+            before = first.setdefault(stem_of(name), name)
+            if before != name:
+                shown = f"{join(path, before)}, {join(path, name)}"
+                self._problems.add(f"{shown}: two images of one stem; files of that stem go with the first")
+
+
+class FolderSink:
+    """Writes the same relative paths into another folder, each file whole or not at all."""
+
+    def __init__(self, root: Path, out: Path) -> None:
+        self._root = root
+        self._files = Files(out)
+
+    def write_image(self, sample: Sample, data: bytes) -> None:
+        """Store an encoded image under the sample's own path. Raises OutputError."""
+        self._files.write(sample.image, data)
+
+    def carry(self, path: str) -> None:
+        """Copy a file byte for byte. Raises OutputError, SampleError."""
+        self._files.copy(self._root / path, path)
+
+    def read_back(self, path: str) -> bytes:
+        """A file as it now stands in the output. Raises OutputError."""
+        return self._files.read_back(path)
+
+    def finish(self) -> None:
+        """Remove what killed runs left under temporary names; every file is in place already."""
+        self._files.clean()

@@ -1,0 +1,107 @@
+"""Layout `hdf5`: images as arrays in HDF5 files, such as the public `gaze.h5` (group `image` beside group `look_vec`).
+
+A sample's image is `gaze.h5/image/0`. The values that go with it are its sidecars, `gaze.h5/look_vec/0`, and read as
+JSON, `{"look_vec": [...]}`; on disk they stay in the file, which the sink copies whole and fills with refined images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from refinery.errors import DatasetError
+from refinery.formats import _arrays
+from refinery.formats._files import read_whole
+from refinery.formats._hdf5_files import SIGNATURE, Hdf5Files, is_hdf5_name
+from refinery.formats._hdf5_layout import ImageSet, contents
+from refinery.formats._hdf5_reader import open_file
+from refinery.formats._hdf5_sink import Hdf5Sink
+from refinery.formats._names import is_image_name
+from refinery.formats._problems import Problems
+from refinery.formats._source import Loose
+from refinery.formats._tree import Tree, join
+from refinery.image import Decoded
+from refinery.sample import Sample
+
+
+def sniff(path: Path) -> bool:
+    """Whether the path is an HDF5 file, or a folder that holds some and no image file beside them."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return is_hdf5_name(path.name) or file.read(len(SIGNATURE)) == SIGNATURE
+    names = Tree(path, Problems()).read("").files if path.is_dir() else ()
+    return any(map(is_hdf5_name, names)) and not any(map(is_image_name, names))
+
+
+def open_source(path: Path) -> Hdf5Source:
+    """Open an HDF5 file or a folder of them. Raises DatasetError."""
+    if path.is_dir():
+        return Hdf5Source(Hdf5Files(path))
+    with open_file(path) as file:
+        found = contents(file)
+    files = Hdf5Files(path.parent, path.name)
+    if not files.reader.image_sets(path.name):
+        raise DatasetError(
+            f"{path}: no images in it (found {found}); expected a group of (H, W) or (H, W, 3) datasets, "
+            "or one dataset (N, H, W) or (N, H, W, 3), of type uint8, uint16 or float"
+        )
+    return Hdf5Source(files)
+
+
+class Hdf5Source:
+    """Reads one file, or every HDF5 file below a folder; names that are numbers come in number order.
+
+    Memory holds the names of one group at a time. Links that lead out of a file are not followed.
+    """
+
+    layout = "hdf5"
+
+    def __init__(self, files: Hdf5Files) -> None:
+        self.root = files.root
+        self._files = files
+        self._reader = files.reader
+
+    def entries(self) -> Iterator[Sample | Loose]:
+        """Every image of every file in order; files without images are loose."""
+        for path in self._files.paths():
+            sets = self._files.sets(path)
+            if not sets:
+                yield Loose(path)
+            for one in sets:
+                yield from self._samples(path, one)
+
+    def read(self, sample: Sample) -> bytes:
+        """The image as .npy bytes. Raises SampleError."""
+        return _arrays.to_bytes(self._reader.array(*self._files.locate(sample.image)))
+
+    def read_file(self, path: str) -> bytes:
+        """A value inside a file as JSON, or a loose file as it is. Raises SampleError."""
+        file, inside = self._files.locate(path)
+        return self._reader.label(file, inside) if inside else read_whole(self.root / path, path)
+
+    def decode(self, data: bytes, sample: Sample) -> Decoded:
+        """Decode what `read` gave. Raises SampleError."""
+        path, inside = self._files.locate(sample.image)
+        tops = (one.top for one in self._files.sets(path) if inside.rpartition("/")[0] == one.path)
+        return _arrays.decode(data, sample.image, next(tops, 0.0))
+
+    def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
+        """Encode pixels (H, W, C) uint8 or uint16 as .npy bytes of the original's shape and type."""
+        return _arrays.encode(pixels, like)
+
+    def problems(self) -> list[str]:
+        """What the reading so far found wrong, one line each."""
+        return self._files.problems.lines()
+
+    def sink(self, out: Path) -> Hdf5Sink:
+        """A writer of the same files into the folder `out`."""
+        return Hdf5Sink(self._files, out)
+
+    def _samples(self, path: str, one: ImageSet) -> Iterator[Sample]:
+        for name in self._reader.names(path, one.path):
+            image = join(join(path, one.path), name)
+            beside = self._reader.values_beside(path, one.partners, name)
+            yield Sample(image, image, tuple(join(path, value) for value in beside))

@@ -1,0 +1,47 @@
+"""Export a run: the chosen checkpoint as ONNX with its manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from refinery.artifact import MODEL_FILE
+from refinery.config import ExportConfig
+from refinery.errors import ModelError
+from refinery.jobs._observer import Observer, Silent
+
+
+def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, Any]:
+    """Write the artifact of a run, finished or not, or of one checkpoint file.
+
+    Returns {"artifact", "model", "manifest"}. Raises ModelError when parity with torch is not met.
+    """
+    from refinery.export import export_checkpoint
+
+    observer = observer or Silent()
+    checkpoint = _checkpoint(Path(config.run), config.checkpoint)
+    default = checkpoint.parent.parent / "artifact"
+    target = Path(config.out) if config.out else default
+    folder, name = (target.parent, target.name) if target.suffix == ".onnx" else (target, MODEL_FILE)
+    manifest = export_checkpoint(checkpoint, folder, name, config.tolerance)
+    observer.table(
+        f"exported {folder / name}",
+        {
+            "from": f"{checkpoint} (step {manifest.training['step']})",
+            "input": f"(batch, {manifest.channels}, height, width) float32 in [-1, 1]; all but channels are free",
+            "parity": f"{manifest.parity['max_abs']:.1e} at most, tolerance {manifest.parity['tolerance']:.0e}",
+        },
+    )
+    return {"artifact": str(folder), "model": str(folder / name), "manifest": dataclasses.asdict(manifest)}
+
+
+def _checkpoint(run: Path, which: str) -> Path:
+    if run.is_file():
+        return run
+    found = run / "checkpoints" / f"{which}.safetensors"
+    if not found.is_file():
+        other = run / "checkpoints" / "last.safetensors"
+        hint = "; --checkpoint last is there" if other.is_file() else "; is it a run folder of `refinery train`?"
+        raise ModelError(f"{run}: no checkpoints/{which}.safetensors{hint}")
+    return found

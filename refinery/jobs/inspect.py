@@ -1,0 +1,269 @@
+"""Inspect: what a dataset, a run, an artifact or a refined dataset is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refinery import artifact as artifacts
+from refinery import realism
+from refinery.annotations import read_labels
+from refinery.checks import CheckContext, DriftSummary, measure_power, overall, run_checks
+from refinery.config import InspectConfig, parse_max_drift
+from refinery.dataset import iter_decoded, open_dataset, survey
+from refinery.errors import DatasetError, SampleError, UsageError
+from refinery.formats._source import Source
+from refinery.image import Decoded, from_float, to_float
+from refinery.jobs._observer import Observer, Silent
+from refinery.jobs.refine import read_pair
+from refinery.journal import FOLDER
+from refinery.report.picture import labelled_rows, save_png
+from refinery.report.terminal import drift_rows, realism_rows, verdict_text
+from refinery.sample import VERDICTS, FloatArray, Pair, Sample
+
+ACROSS = 8
+BATCH = 64
+
+
+def inspect(config: InspectConfig, observer: Observer | None = None) -> dict[str, Any]:
+    """What `refinery inspect --json` prints; its `kind` says what the path is. Raises RefineryError."""
+    observer = observer or Silent()
+    path = Path(config.path)
+    if (path / "checkpoints").is_dir():
+        return _inspect_run(path, config, observer)
+    if path.suffix == ".onnx" or (path / artifacts.MODEL_FILE).is_file():
+        return _inspect_artifact(path, observer)
+    return _inspect_dataset(path, config, observer)
+
+
+def _inspect_artifact(path: Path, observer: Observer) -> dict[str, Any]:
+    artifact = artifacts.load(path)
+    manifest = dataclasses.asdict(artifact.manifest)
+    parity = manifest["parity"].get("max_abs")
+    observer.table(
+        f"artifact {artifact.path}",
+        {
+            "method": f"{manifest['method']}, step {manifest['training'].get('step', 'unknown')}",
+            "images": f"{manifest['channels']} channel(s), {manifest['bits']} bits, any size of {manifest['min_side_px']} px up",
+            "parity with torch": "unknown" if parity is None else f"{parity:.1e}",
+            "file": f"{len(artifact.model):,} bytes, sha256 {artifact.sha256[:16]}",
+        },
+    )
+    return {"kind": "artifact", "model": str(artifact.path), "bytes": len(artifact.model), "manifest": manifest}
+
+
+def _inspect_run(path: Path, config: InspectConfig, observer: Observer) -> dict[str, Any]:
+    from refinery.report.curves import draw_curves
+    from refinery.training.stats import read_stats
+
+    records = read_stats(path)
+    picture = Path(config.picture) if config.picture else path / "curves.png"
+    if records:
+        save_png(draw_curves(records), picture)
+    grids = sorted((path / "samples").glob("*.png"))
+    summary_file = path / "summary.json"
+    summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
+    steps = records[-1]["step"] if records else 0
+    state = f"finished ({summary['stopped_by']}), best step {summary['best_step']}" if summary else "not finished"
+    observer.table(
+        f"run {path}",
+        {
+            "steps": f"{steps:,}, {state}",
+            "curves": str(picture) if records else "no log yet",
+            "last grid": str(grids[-1]) if grids else "none yet",
+            **(drift_rows(summary["drift"]) | realism_rows(summary["realism"]) if summary else {}),
+        },
+    )
+    if not summary:
+        observer.say(f"go on with: refinery train --resume {path}")
+    found: dict[str, Any] = {"kind": "run", "run": str(path), "steps": steps, "finished": summary is not None}
+    found |= {"curves": str(picture) if records else None, "grid": str(grids[-1]) if grids else None}
+    return found | {"summary": summary}
+
+
+def _inspect_dataset(path: Path, config: InspectConfig, observer: Observer) -> dict[str, Any]:
+    source = open_dataset(path)
+    job = _job_of(path)
+    seen = survey(source)
+    found: dict[str, Any] = {
+        "kind": "refined dataset" if job or config.synthetic else "dataset",
+        "layout": seen.layout,
+        "samples": seen.samples,
+        "images": dataclasses.asdict(seen.images),
+        "labels": _label_types(source, config.limit),
+        "problems": list(seen.problems),
+    }
+    observer.table(f"{found['kind']} {path}", _dataset_rows(found))
+    synthetic = _synthetic_of(config, job)
+    if synthetic is not None:
+        found |= _drift_of(path, config, source, synthetic)
+        observer.table("labels", {"samples": verdict_text(_counts(found["verdicts"]))} | drift_rows(found["drift"]))
+    if config.real:
+        found["realism"] = _realism_of(config, source, synthetic)
+        observer.table("distance to the real images", realism_rows(found["realism"]))
+        observer.say(realism_verdict(found["realism"]))
+    picture = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
+    if picture:
+        save_png(labelled_rows(_picture_rows(config, source, synthetic)), Path(picture))
+        observer.say(f"picture: {picture}")
+        found["picture"] = picture
+    return found
+
+
+def _job_of(path: Path) -> dict[str, Any] | None:
+    """The refine job that made this dataset, if refinery made it."""
+    try:
+        job: dict[str, Any] = json.loads((path / FOLDER / "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return job
+
+
+def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None) -> Source | None:
+    """The source of a refined dataset: the one named, or the one its job remembers and that is still there."""
+    if config.synthetic:
+        return open_dataset(Path(config.synthetic))
+    if job and Path(job["source"]).exists():
+        return open_dataset(Path(job["source"]))
+    return None
+
+
+def _label_types(source: Source, limit: int) -> dict[str, dict[str, Any]]:
+    """Types and counts of the labels in at most `limit` samples."""
+    labels: dict[str, dict[str, Any]] = {}
+    for sample, decoded in iter_decoded(source, limit):
+        if isinstance(decoded, SampleError):
+            continue
+        parsed, _ = read_labels({p: source.read_file(p) for p in sample.sidecars}, decoded.size_hw)
+        for label in parsed:
+            labels.setdefault(label.name, {"type": label.type, "count": 0})["count"] += 1
+    return labels
+
+
+def _drift_of(path: Path, config: InspectConfig, refined: Source, synthetic: Source) -> dict[str, Any]:
+    """Verdicts and drift: refine's own when it made the dataset and nobody asks for an audit, measured now otherwise."""
+    summary = path / FOLDER / "summary.json"
+    if not config.synthetic and summary.exists():
+        kept = json.loads(summary.read_text(encoding="utf-8"))
+        return {"verdicts": kept["verdicts"], "drift": kept["drift"]}
+    return audit(synthetic, refined, config)
+
+
+def audit(synthetic: Source, refined: Source, config: InspectConfig) -> dict[str, Any]:
+    """Check every sample of a refined dataset against its source, whoever refined it.
+
+    Returns {"verdicts": {KEY: verdict}, "drift"}; a sample that the refined dataset lacks or that changed its size fails.
+    """
+    context = CheckContext(max_drift=parse_max_drift(config.max_drift))
+    drift, verdicts, kept = DriftSummary(), {}, []
+    batch: list[Pair] = []
+
+    def judge() -> None:
+        for pair, findings in zip(batch, run_checks(batch, context), strict=True):
+            verdicts[pair.sample.key] = overall(findings)
+            drift.add(findings)
+        batch.clear()
+
+    for entry in synthetic.entries():
+        if not isinstance(entry, Sample):
+            continue
+        try:
+            pair = read_pair(entry, synthetic, refined)
+        except SampleError:
+            verdicts[entry.key] = "fail"
+            continue
+        batch.append(pair)
+        kept += [pair] if len(kept) < BATCH else []
+        if len(batch) == BATCH:
+            judge()
+    judge()
+    if not verdicts:
+        raise DatasetError(f"{synthetic.root}: no samples to compare with")
+    return {"verdicts": verdicts, "drift": drift.as_dict(measure_power(kept, context) if kept else {})}
+
+
+def _realism_of(config: InspectConfig, source: Source, synthetic: Source | None) -> dict[str, Any]:
+    """Distances to the real images: of the refined dataset and its source, or of a dataset alone."""
+    first = _floats(source, config.limit, "dataset")
+    real = _floats(open_dataset(Path(config.real)), 2 * config.limit, "real dataset")
+    before = _floats(synthetic, config.limit, "synthetic dataset") if synthetic is not None else first
+    size_hw = (min(i.shape[0] for i in first), min(i.shape[1] for i in first))
+    channels = first[0].shape[2]
+    sets = (before, first, real)
+    arrays = [realism.equalise(images, size_hw, len(images), channels) for images in sets]
+    compared = realism.compare(arrays[0], arrays[1], arrays[2], config.seed)
+    if synthetic is None:
+        for numbers in compared.values():
+            numbers |= {"refined": None, "gain_ci95": None}
+    return compared
+
+
+def _floats(source: Source, limit: int, name: str) -> list[FloatArray]:
+    images = [
+        to_float(decoded.pixels) for _, decoded in iter_decoded(source, limit) if not isinstance(decoded, SampleError)
+    ]
+    if not images:
+        raise DatasetError(f"{name} {source.root}: no readable image")
+    return images
+
+
+def _picture_rows(
+    config: InspectConfig, source: Source, synthetic: Source | None
+) -> list[tuple[str, Sequence[NDArray[np.uint8]]]]:
+    """Captioned rows: synthetic and refined of the same samples, and real images."""
+    rows: list[tuple[str, Sequence[NDArray[np.uint8]]]] = []
+    if synthetic is not None:
+        rows.append(("synthetic", _tiles(synthetic)))
+    rows.append(("refined" if synthetic is not None else "images", _tiles(source)))
+    if config.real:
+        rows.append(("real", _tiles(open_dataset(Path(config.real)))))
+    return rows
+
+
+def _tiles(source: Source) -> list[NDArray[np.uint8]]:
+    images: list[NDArray[np.uint8]] = []
+    for _, decoded in iter_decoded(source, ACROSS):
+        if isinstance(decoded, Decoded):
+            images.append(np.asarray(from_float(to_float(decoded.pixels), 8), dtype=np.uint8))
+    if not images:
+        raise UsageError(f"{source.root}: no readable image to draw")
+    return images
+
+
+def realism_verdict(measures: dict[str, dict[str, Any]]) -> str:
+    """What the distances mean, in one sentence."""
+    if any(numbers["refined"] is None for numbers in measures.values()):
+        return "the nearer to the floor (real against real), the more real"
+    gains = [numbers["gain_ci95"][0] > 0 for numbers in measures.values()]
+    losses = [numbers["gain_ci95"][1] < 0 for numbers in measures.values()]
+    if all(gains):
+        return "refined images are nearer to the real ones than the synthetic images are, by every measure"
+    if any(losses):
+        return "no realism gain: by at least one measure the refined images are further from the real ones"
+    return "no realism gain by every measure: some intervals of the gain hold zero"
+
+
+def _dataset_rows(found: dict[str, Any]) -> dict[str, str]:
+    labels = ", ".join(f"{name} ({entry['type']})" for name, entry in found["labels"].items())
+    counts = Counter(found["problems"])
+    return {
+        "layout": f"{found['layout']}, {found['samples']:,} samples",
+        "images": ", ".join(f"{key} {value}" for key, value in found["images"].items()),
+        "labels": labels or "none found",
+        "problems": "; ".join(list(counts)[:5]) + (" ..." if len(counts) > 5 else "") or "none",
+    }
+
+
+def _counts(verdicts: dict[str, Any]) -> dict[str, int]:
+    """Verdicts as refine's summary counts them; an audit has one verdict for each sample."""
+    if set(verdicts) == set(VERDICTS):
+        return verdicts
+    counted = Counter(verdicts.values())
+    return {verdict: counted[verdict] for verdict in VERDICTS}

@@ -1,0 +1,209 @@
+"""Train a refiner: find out, say so, train, export."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refinery.checks import CheckContext
+from refinery.config import TrainConfig, build, parse_max_drift, to_toml
+from refinery.dataset import open_dataset
+from refinery.errors import DatasetError, UsageError
+from refinery.formats._source import Source
+from refinery.jobs._observer import Observer, Silent
+from refinery.registry import find
+
+
+def train(
+    config: TrainConfig, table: Mapping[str, Any] | None = None, resume: bool = False, observer: Observer | None = None
+) -> dict[str, Any]:
+    """Train, and export the best checkpoint as an artifact.
+
+    table: settings of the method by name, as its TOML table. resume: go on with the run in `config.out`.
+    Returns what `refinery train --json` prints. Raises RefineryError.
+    """
+    import torch
+
+    from refinery.training.data import Batches
+    from refinery.training.device import place
+    from refinery.training.loop import run_training
+    from refinery.training.run_folder import RunFolder, default_path
+    from refinery.training.validation import Validation
+
+    observer = observer or Silent()
+    method_module = find("method", config.method)
+    settings = build(method_module.Settings, table or {}, {}, f"[{config.method}]")
+    context = CheckContext(max_drift=parse_max_drift(config.max_drift))
+    folder = RunFolder(Path(config.out) if config.out else default_path(config.method))
+    placement = place(config.device, config.precision)
+    data = _load_data(config)
+
+    torch.manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(config.seed)
+    steps = config.steps or settings.steps
+    method = method_module.create(data.channels, settings, steps, placement, generator)
+    folder.create(resume)
+    batch_size = config.batch_size or _batch_size(data.crop_hw)
+    config = dataclasses.replace(config, out=str(folder.path), steps=steps, batch_size=batch_size)
+    tables = {"train": config, config.method: settings}
+    folder.config.write_text(to_toml(tables), encoding="utf-8")
+    observer.table(f"run {folder.path}", _describe(data, config, settings, method, placement))
+    for line in data.problems:
+        observer.say(line)
+
+    validation = Validation(data.source, data.held_out, data.real, context, config.seed, placement.device)
+    batches = [
+        Batches(images, data.crop_hw, batch_size, generator, placement.device) for images in (data.synthetic, data.real)
+    ]
+    header = {
+        "method": config.method,
+        "settings": dataclasses.asdict(settings),
+        "channels": data.channels,
+        "bits": data.bits,
+        "training": data.provenance(),
+    }
+    outcome = run_training(
+        method, batches[0], batches[1], validation.evaluate, folder, config, generator, observer, header, resume
+    )
+    return _finish(folder, outcome, observer)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Both sides of the training, decoded."""
+
+    source: Source
+    synthetic: Any
+    held_out: Any
+    real: Any
+    crop_hw: tuple[int, int]
+    channels: int
+    bits: int
+    real_fit: str
+    problems: tuple[str, ...]
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the refiner comes from, for checkpoint and manifest."""
+        return {
+            "synthetic": {"samples": len(self.synthetic.images), "fingerprint": _fingerprint(self.synthetic)},
+            "real": {"samples": len(self.real.images), "fingerprint": _fingerprint(self.real)},
+        }
+
+
+def _load_data(config: TrainConfig) -> _Data:
+    from refinery.training.data import crop_size, load, resize_to_cover
+
+    for name, path in (("--real", config.real), ("--synthetic", config.synthetic)):
+        if not path:
+            raise UsageError(f"{name} is missing: give the folder of {name[2:]} images")
+    source = open_dataset(Path(config.synthetic))
+    real_source = open_dataset(Path(config.real))
+    synthetic = load(source, config.memory_mb, "synthetic dataset")
+    real = load(real_source, config.memory_mb, "real dataset")
+    problems = [f"left out: {line}" for line in (*synthetic.skipped[:5], *real.skipped[:5])]
+    if real.channels < synthetic.channels:
+        raise DatasetError(
+            f"the real images in {config.real} are gray, the synthetic ones in {config.synthetic} are colour: a refiner "
+            "cannot learn colours from gray; convert the synthetic images to gray, or give colour photos"
+        )
+    if real.channels > synthetic.channels:
+        problems.append("real images are colour, synthetic ones gray: the real images are used as gray")
+    smallest = min(synthetic.smallest_hw)
+    size_hw = synthetic.size_hw if config.real_fit == "resize" else (smallest, smallest)
+    fitted = real if _fits(real, synthetic, config.real_fit) else resize_to_cover(real, size_hw, synthetic.channels)
+    if fitted.bits != synthetic.bits:
+        problems.append(f"real images have {real.bits} bits, synthetic ones {synthetic.bits}: both are used as [-1, 1]")
+    kept, held_out = _hold_out(synthetic, config.validation)
+    return _Data(
+        source,
+        kept,
+        held_out,
+        fitted,
+        crop_size(synthetic, fitted, config.crop),
+        synthetic.channels,
+        synthetic.bits,
+        "as they are" if fitted is real else f"scaled to cover {size_hw[1]}x{size_hw[0]} px",
+        tuple(problems),
+    )
+
+
+def _fits(real: Any, synthetic: Any, real_fit: str) -> bool:
+    """Whether the real images can be used without a change of size or channels."""
+    if real.channels != synthetic.channels:
+        return False
+    same = {image.shape[:2] for image in real.images} == {synthetic.size_hw}
+    return same or (real_fit == "crop" and min(real.smallest_hw) >= min(synthetic.smallest_hw))
+
+
+def _hold_out(synthetic: Any, most: int) -> tuple[Any, Any]:
+    """Training images and evenly spread held-out ones: at most a fifth of them, at least one of each."""
+    total = len(synthetic.images)
+    if total < 2:
+        raise DatasetError("one synthetic image is not a dataset; give at least a few hundred")
+    count = max(1, min(most, total // 5))
+    chosen = {i * total // count for i in range(count)}
+    return synthetic.select([i for i in range(total) if i not in chosen]), synthetic.select(sorted(chosen))
+
+
+def _batch_size(crop_hw: tuple[int, int]) -> int:
+    """As many pixels a step as 64 images of 60x36: 8 to 64 images."""
+    return int(min(64, max(8, 64 * 36 * 60 // (crop_hw[0] * crop_hw[1]))))
+
+
+def _describe(data: _Data, config: TrainConfig, settings: Any, method: Any, placement: Any) -> dict[str, str]:
+    """The table printed before training starts."""
+
+    def side(images: Any) -> str:
+        height, width = images.size_hw
+        return f"{len(images.images):,} images, {width}x{height}, {images.channels} channel(s), {images.bits} bits"
+
+    refiner = sum(p.numel() for p in method.refiner.parameters())
+    limit = f", at most {config.minutes:g} minutes" if config.minutes else ""
+    return {
+        "synthetic": f"{config.synthetic}: {side(data.synthetic)} ({data.source.layout}), {len(data.held_out.images)} held out",
+        "real": f"{config.real}: {side(data.real)}, {data.real_fit}",
+        "method": f"{config.method}, {method.total_steps:,} steps{limit}, batch {config.batch_size}",
+        "crops": f"{data.crop_hw[1]}x{data.crop_hw[0]} px",
+        "refiner": f"{settings.refiner}, {refiner:,} parameters",
+        "psi, lambda": f"{settings.feature_transform}, {settings.lambda_reg:g} x mean L1",
+        "device": f"{placement.device.type}, {placement.precision}",
+        "labels may move": config.max_drift,
+    }
+
+
+def _fingerprint(images: Any) -> str:
+    """SHA-256 over keys and pixels, in order."""
+    digest = hashlib.sha256()
+    for sample, image in zip(images.samples, images.images, strict=True):
+        digest.update(sample.key.encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def _finish(folder: Any, outcome: Any, observer: Observer) -> dict[str, Any]:
+    """Export, write the summary, and say how it ended."""
+    from refinery.artifact import MODEL_FILE
+    from refinery.export import export_checkpoint
+
+    if outcome.stopped_by == "interrupt":
+        observer.say(f"stopped at step {outcome.step}; go on with: refinery train --resume {folder.path}")
+        return {"run": str(folder.path), "steps": outcome.step, "stopped_by": "interrupt", "artifact": None}
+    export_checkpoint(folder.best, folder.artifact, MODEL_FILE, tolerance=1e-3)
+    summary = {
+        "run": str(folder.path),
+        "steps": outcome.step,
+        "images_per_s": outcome.images_per_s,
+        "seconds": round(outcome.seconds, 1),
+        "best_step": outcome.best["step"],
+        "artifact": str(folder.artifact),
+        "stopped_by": outcome.stopped_by,
+        "drift": outcome.best["drift"],
+        "realism": outcome.best["realism"],
+        "failed": outcome.best["failed"],
+    }
+    folder.write_summary(summary)
+    return summary

@@ -1,0 +1,1 @@
+"""What people look at: PNG grids and curves, terminal tables."""

@@ -1,0 +1,1 @@
+"""Running a refiner without torch: execution providers, and batches of equal shape."""

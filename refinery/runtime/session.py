@@ -1,0 +1,159 @@
+"""A refiner loaded into an execution provider: CUDA, OpenVINO or the CPU; what was chosen is known, never guessed.
+
+ONNX Runtime runs CUDA and CPU. OpenVINO runs through its own runtime, not through ONNX Runtime's plug-in provider:
+the plug-in offers no device on CPUs that are not Intel's, the runtime itself does (measured: docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refinery.artifact import Artifact
+from refinery.config import Provider, RefinePrecision
+from refinery.errors import MissingExtraError, ModelError, ProviderError
+
+ProviderName = Literal["cuda", "openvino", "cpu"]
+_ORDER: tuple[ProviderName, ...] = ("cuda", "openvino", "cpu")
+
+
+class Runner(Protocol):
+    """Runs one batch."""
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, C, H, W) float32 in [-1, 1] to the same shape."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A refiner that is ready, and how it runs."""
+
+    run: Runner
+    provider: ProviderName
+    precision: str
+    note: str = ""
+    """What a faster provider lacked, when `auto` had to go on without it."""
+
+
+def open_session(artifact: Artifact, provider: Provider, precision: RefinePrecision, threads: int = 0) -> Session:
+    """Load the model into the first provider that starts, or into the one that was asked for.
+
+    threads: for inference on the CPU; 0: one per core.
+    Raises ProviderError when the provider or precision asked for does not start, never falling back in silence.
+    """
+    threads = threads or cores()
+    if provider != "auto":
+        return _OPENERS[provider](artifact, precision, threads)
+    notes: list[str] = []
+    for name in _ORDER:
+        if not _offered(name, precision):
+            continue
+        try:
+            return replace(_OPENERS[name](artifact, precision, threads), note="; ".join(notes))
+        except ProviderError as error:
+            notes.append(str(error))
+    raise ProviderError("; ".join(notes) or f"no execution provider runs {precision} here; use --precision fp32 or auto")
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _offered(name: ProviderName, precision: RefinePrecision) -> bool:
+    """Whether `auto` should try this provider: it is there, and does what is asked."""
+    if name == "cuda":
+        return precision != "bf16" and _cuda_device_present()
+    if name == "openvino":
+        return importlib.util.find_spec("openvino") is not None
+    return precision != "bf16"
+
+
+def _cuda_device_present() -> bool:
+    """An NVIDIA device node: asking ONNX Runtime for CUDA without one logs errors and falls back."""
+    return any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version"))
+
+
+def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
+    if precision == "bf16":
+        raise ProviderError("the cuda provider runs fp32 here; bf16 runs on openvino; use --precision fp32 or auto")
+    session = _onnxruntime(artifact, "CUDAExecutionProvider", threads)
+    if "CUDAExecutionProvider" not in session.get_providers():
+        raise ProviderError(
+            "provider cuda does not start (ONNX Runtime fell back to "
+            f"{session.get_providers()[0]}): it needs an NVIDIA driver, CUDA 13 and cuDNN 9 "
+            "(pip install 'refinery[gpu]'); use --provider auto, openvino or cpu"
+        )
+    return Session(_OnnxRuntimeRunner(session), "cuda", "fp32")
+
+
+def _open_cpu(artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
+    if precision == "bf16":
+        raise ProviderError("the cpu provider has no bf16 convolution; use --provider openvino, or --precision fp32")
+    return Session(_OnnxRuntimeRunner(_onnxruntime(artifact, "CPUExecutionProvider", threads)), "cpu", "fp32")
+
+
+def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError("provider openvino needs the package openvino; pip install openvino") from error
+    core = openvino.Core()
+    able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bf16" and not able:
+        raise ProviderError("this CPU has no bf16 instructions; use --precision fp32 or auto")
+    chosen = "bf16" if able and precision != "fp32" else "fp32"
+    settings = {
+        "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[chosen],
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    try:
+        compiled = core.compile_model(core.read_model(artifact.model, b""), "CPU", settings)
+    except RuntimeError as error:
+        raise ModelError(f"{artifact.path}: OpenVINO cannot run it ({_first_line(error)}); try --provider cpu") from error
+    return Session(_OpenVinoRunner(compiled), "openvino", chosen)
+
+
+_OPENERS = {"cuda": _open_cuda, "openvino": _open_openvino, "cpu": _open_cpu}
+
+
+class _OnnxRuntimeRunner:
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.input = session.get_inputs()[0].name
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        refined: NDArray[np.float32] = self.session.run(None, {self.input: images})[0]
+        return refined
+
+
+class _OpenVinoRunner:
+    def __init__(self, compiled: Any) -> None:
+        self.request = compiled.create_infer_request()
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        refined: NDArray[np.float32] = self.request.infer([images], share_inputs=True)[0]
+        return refined
+
+
+def _onnxruntime(artifact: Artifact, provider: str, threads: int) -> Any:
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)  # what matters is read back from the session, not from its log
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decode and encode need the cores too
+    try:
+        return onnxruntime.InferenceSession(artifact.model, options, providers=[provider])
+    except Exception as error:  # ONNX Runtime raises its own classes
+        raise ModelError(f"{artifact.path}: ONNX Runtime cannot run it ({_first_line(error)}); export it again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,245 @@
+"""Label checks on pairs whose truth is known: what must pass, what must not, and how exactly moves are measured."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from refinery import registry
+from refinery.checks import CheckContext, DriftSummary, measure_power, overall, run_checks
+from refinery.checks._power import shifted
+from refinery.errors import SampleError
+from refinery.sample import Finding, Label, Pair, Sample
+
+HEIGHT, WIDTH = 36, 60
+
+
+def scene(seed: int, move_xy: tuple[float, float] = (0.0, 0.0)) -> tuple[np.ndarray, tuple[Label, ...]]:
+    """A disc with a darker core on a wavy ground, drawn at four times the size; the disc alone is moved."""
+    rng = np.random.default_rng(seed)
+    centre = np.array([WIDTH / 2, HEIGHT / 2]) + rng.uniform(-6, 6, 2)
+    radius = rng.uniform(7, 9)
+    y, x = ((np.mgrid[0 : HEIGHT * 4, 0 : WIDTH * 4] + 0.5) / 4 - 0.5).astype(np.float64)
+    waves = rng.uniform(0.1, 0.5, (5, 2)) * rng.choice([-1, 1], (5, 2))
+    ground = 0.6 + 0.03 * sum(np.sin(a * x + b * y + 9 * a) for a, b in waves)
+    distance = np.hypot(x - centre[0] - move_xy[0], y - centre[1] - move_xy[1])
+    drawn = np.where(distance < radius, np.where(distance < radius * 0.4, 0.05, 0.3 + 0.01 * x / WIDTH), ground)
+    image = drawn.reshape(HEIGHT, 4, WIDTH, 4).mean(axis=(1, 3))[..., None] * 2 - 1
+    turn = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    outline = centre + radius * np.stack((np.cos(turn), np.sin(turn)), axis=-1)
+    grid_y, grid_x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    labels = (
+        Label("center", "keypoint", centre, extent_px=float(radius)),
+        Label("box", "box", np.concatenate((centre - radius, centre + radius))),
+        Label("outline", "polygon", outline),
+        Label("mask", "instance_mask", np.hypot(grid_x - centre[0], grid_y - centre[1]) < radius),
+    )
+    return image.astype(np.float32), labels
+
+
+def pair(seed: int, refined: np.ndarray | None = None, labels: tuple[Label, ...] | None = None) -> Pair:
+    image, own = scene(seed)
+    return Pair(
+        Sample(f"s{seed}", f"s{seed}.png"),
+        image,
+        image if refined is None else refined,
+        own if labels is None else labels,
+    )
+
+
+def geometry(findings: list[list[Finding]]) -> list[Finding]:
+    return [finding for found in findings for finding in found if finding.check == "geometry"]
+
+
+def pairing(findings: list[list[Finding]]) -> list[str]:
+    return [finding.verdict for found in findings for finding in found if finding.check == "pairing"]
+
+
+def jpeg(image: np.ndarray) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(((image[..., 0] + 1) * 127.5).round().astype(np.uint8)).save(buffer, "JPEG", quality=50)
+    return np.asarray(Image.open(buffer), np.float32)[..., None] / 127.5 - 1
+
+
+def blurred(image: np.ndarray) -> np.ndarray:
+    for _ in range(2):
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        image = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+        image = (image[:, :-2] + 2 * image[:, 1:-1] + image[:, 2:]) / 4
+    return image.astype(np.float32)
+
+
+APPEARANCE = {
+    "gamma": lambda image: (((image + 1) / 2).clip(0, 1) ** 1.7 * 2 - 1).astype(np.float32),
+    "inversion": lambda image: -image,
+    "contrast": lambda image: image * 0.5 + 0.1,
+    "blur": blurred,
+    "noise": lambda image: (image + np.random.default_rng(0).normal(0, 0.08, image.shape)).astype(np.float32),
+    "jpeg": jpeg,
+}
+
+
+def test_identical_pairs_pass_with_almost_no_drift() -> None:
+    findings = run_checks([pair(seed) for seed in range(12)], CheckContext())
+    drifts = [finding.drift for finding in geometry(findings)]
+    assert {finding.verdict for finding in geometry(findings)} == {"pass"}
+    assert np.median(drifts) < 0.1 and max(drifts) < 0.25
+    assert set(pairing(findings)) <= {"pass", "not_checkable"}
+
+
+@pytest.mark.parametrize("kind", APPEARANCE)
+def test_a_change_of_appearance_is_no_drift(kind: str) -> None:
+    changed = [pair(seed, APPEARANCE[kind](scene(seed)[0])) for seed in range(24)]
+    verdicts = [finding.verdict for found in run_checks(changed, CheckContext()) for finding in found]
+    assert "fail" not in verdicts
+    assert verdicts.count("pass") >= 0.85 * len(verdicts)
+
+
+@pytest.mark.parametrize("move", [(1.0, 0.0), (0.0, -2.0), (1.5, 1.5), (0.5, 0.0)])
+def test_a_move_of_the_object_is_measured_and_never_passed(move: tuple[float, float]) -> None:
+    findings = geometry(run_checks([pair(seed, scene(seed, move)[0]) for seed in range(12)], CheckContext({"": 0.45})))
+    errors = [np.hypot(*np.subtract(finding.shift_px, move)) for finding in findings]
+    assert np.median(errors) < 0.2
+    assert "pass" not in {finding.verdict for finding in findings}
+
+
+@pytest.mark.parametrize("move_px", [1.0, 2.0])
+def test_a_whole_shift_is_measured_within_a_fifth_of_a_pixel(move_px: float) -> None:
+    moved = [pair(seed, shifted(scene(seed)[0], (move_px, 0.0)), labels=()) for seed in range(8)]
+    for finding in geometry(run_checks(moved, CheckContext())):
+        assert finding.label == "image"
+        assert np.allclose(finding.shift_px, (move_px, 0.0), atol=0.2)
+
+
+def test_two_pixels_fail_at_a_tolerance_of_one() -> None:
+    moved = geometry(run_checks([pair(seed, scene(seed, (0.0, 2.0))[0]) for seed in range(12)], CheckContext()))
+    assert np.mean([finding.verdict == "fail" for finding in moved]) > 0.9
+
+
+def test_a_label_at_the_end_of_the_search_has_moved_beyond_it() -> None:
+    findings = geometry(run_checks([pair(seed, scene(seed, (5.0, 0.0))[0]) for seed in range(6)], CheckContext()))
+    assert {finding.verdict for finding in findings} == {"fail"}
+    assert {finding.reason for finding in findings} == {"moved beyond 5 px"}
+
+
+@pytest.mark.parametrize("turned", [np.s_[:, ::-1], np.s_[::-1, ::-1]])
+def test_a_mirrored_or_turned_image_is_not_its_source(turned: tuple[slice, ...]) -> None:
+    verdicts = pairing(run_checks([pair(seed, scene(seed)[0][turned].copy()) for seed in range(12)], CheckContext()))
+    assert np.mean([verdict == "fail" for verdict in verdicts]) > 0.9
+    assert "pass" not in verdicts
+
+
+def test_a_wrong_partner_fails_and_names_a_decoy() -> None:
+    context = CheckContext().with_decoys((f"d{seed}", scene(seed)[0]) for seed in range(100, 132))
+    verdicts = pairing(run_checks([pair(seed, scene(seed + 50)[0]) for seed in range(24)], context))
+    assert np.mean([verdict == "fail" for verdict in verdicts]) > 0.85
+    assert "fail" not in pairing(run_checks([pair(seed) for seed in range(24)], context))
+
+
+def test_an_image_is_not_its_own_decoy() -> None:
+    context = CheckContext().with_decoys([("s3", scene(3)[0])])
+    assert pairing(run_checks([pair(3)], context)) == pairing(run_checks([pair(3)], CheckContext()))
+
+
+def test_a_flat_image_is_not_checkable() -> None:
+    flat = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    found = run_checks([Pair(Sample("f", "f.png"), flat, flat, scene(0)[1])], CheckContext())[0]
+    assert {finding.verdict for finding in found} == {"not_checkable"}
+    assert overall(found) == "not_checkable"
+
+
+def test_a_picture_that_lost_its_label_is_not_passed() -> None:
+    flat = np.zeros((HEIGHT, WIDTH, 1), np.float32)
+    assert {finding.verdict for finding in geometry(run_checks([pair(0, flat)], CheckContext()))} == {"abstain"}
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        Label("out", "keypoint", np.array([-40.0, 500.0])),
+        Label("nan", "keypoint", np.array([np.nan, 3.0])),
+        Label("huge", "polygon", np.array([[1e300, 0.0], [0.0, np.inf], [3.0, 4.0]])),
+        Label("tiny", "box", np.array([10.0, 10.0, 12.0, 12.0])),
+        Label("line", "polygon", np.array([[5.0, 5.0], [9.0, 5.0], [20.0, 5.0]])),
+        Label("empty", "instance_mask", np.zeros((HEIGHT, WIDTH), bool)),
+        Label("gaze", "vector", np.array([0.0, 0.0, -1.0]), unit="deg"),
+        Label("class", "class", np.zeros(0), unit="flip", text="20"),
+    ],
+    ids=lambda label: label.name,
+)
+def test_what_nothing_can_judge_is_not_checkable(label: Label) -> None:
+    found = [f for f in run_checks([pair(0, labels=(label,))], CheckContext())[0] if f.label == label.name]
+    assert [finding.verdict for finding in found] == ["not_checkable"]
+    assert found[0].reason
+
+
+def test_an_edge_in_one_direction_is_not_passed_along_it() -> None:
+    edge = np.where(np.arange(WIDTH) < 30, -0.5, 0.5).astype(np.float32)[None, :, None].repeat(HEIGHT, axis=0)
+    label = Label("point", "keypoint", np.array([30.0, 18.0]))
+    found = geometry(run_checks([pair(0, edge, (label,)) for _ in range(1)], CheckContext()))
+    source = Pair(Sample("e", "e.png"), edge, edge, (label,))
+    found = geometry(run_checks([source], CheckContext()))
+    assert [finding.verdict for finding in found] == ["abstain"]
+
+
+def test_findings_do_not_depend_on_the_batch() -> None:
+    context = CheckContext().with_decoys((f"d{seed}", scene(seed)[0]) for seed in range(100, 110))
+    pairs = [pair(seed, scene(seed, (0.3 * seed, 0.0))[0]) for seed in range(9)]
+    pairs.insert(4, replace(pairs[0], synthetic=pairs[0].synthetic[:30], refined=pairs[0].refined[:30], labels=()))
+    assert run_checks(pairs, context) == [run_checks([one], context)[0] for one in pairs]
+
+
+def test_a_pair_of_two_shapes_is_an_error() -> None:
+    with pytest.raises(SampleError, match="must be equal"):
+        run_checks([pair(0, np.zeros((4, 4, 1), np.float32))], CheckContext())
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 3), (7, 3, 1)])
+def test_very_small_images_get_a_finding(shape: tuple[int, int, int]) -> None:
+    image = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    found = run_checks([Pair(Sample("t", "t.png"), image, image)], CheckContext())[0]
+    assert {finding.check for finding in found} == {"geometry", "pairing"}
+
+
+def test_tolerances_are_by_label_and_widen_the_search() -> None:
+    context = CheckContext({"center": 0.5, "": 3.0})
+    assert (context.tolerance("center"), context.tolerance("other"), context.radius_px) == (0.5, 3.0, 9)
+    assert CheckContext().tolerance("any") == 1.0
+
+
+def test_every_member_of_the_family_is_a_check() -> None:
+    assert registry.names("check") == ("geometry", "pairing")
+
+
+def test_the_summary_reads_quantiles_and_the_mean_signed_shift() -> None:
+    summary = DriftSummary()
+    rng = np.random.default_rng(0)
+    shifts = rng.normal((0.5, 0.0), 0.2, (2000, 2))
+    for dx, dy in shifts:
+        summary.add([Finding("p", "keypoint", "pass", float(np.hypot(dx, dy)), shift_px=(float(dx), float(dy)))])
+    summary.add([Finding("p", "keypoint", "abstain"), Finding("pairing", "pairing", "pass", unit="")])
+    row = summary.as_dict({"p": 0.5})["p"]
+    lengths = np.hypot(*shifts.T)
+    assert list(summary.as_dict()) == ["p"]
+    assert row["median"] == pytest.approx(np.median(lengths), rel=0.02)
+    assert row["p95"] == pytest.approx(np.quantile(lengths, 0.95), rel=0.02)
+    assert row["mean"] == pytest.approx(0.5, abs=0.02) and row["ci95"][0] < 0.5 < row["ci95"][1]
+    assert row["coverage"] == pytest.approx(2000 / 2001, abs=1e-4) and row["power"] == 0.5
+
+
+def test_a_label_never_measured_has_no_numbers() -> None:
+    summary = DriftSummary()
+    summary.add([Finding("gaze", "vector", "not_checkable", unit="deg")])
+    row = summary.as_dict()["gaze"]
+    assert row["unit"] == "deg" and row["coverage"] == 0.0
+    assert [row[key] for key in ("median", "p95", "mean", "ci95", "power")] == [None] * 5
+
+
+def test_power_is_the_smallest_move_found() -> None:
+    power = measure_power([pair(seed, APPEARANCE["gamma"](scene(seed)[0])) for seed in range(12)], CheckContext())
+    assert set(power) == {"center", "box", "outline", "mask"}
+    assert all(move is not None and move <= 1.0 for move in power.values())
