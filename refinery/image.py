@@ -15,7 +15,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from refinery.errors import SampleError
 from refinery.sample import FloatArray
@@ -183,7 +192,7 @@ def _odd_depth(opened: Image.Image, data: bytes) -> str:
     if opened.format == "TIFF":
         bits = max(opened.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
         return f"{bits} bits per channel" if bits != 8 and opened.mode in ("L", "LA", "RGB", "RGBA") else ""
-    if opened.format == "PPM" and opened.tile and opened.tile[0].codec_name != "raw":
+    if isinstance(opened, PpmImagePlugin.PpmImageFile) and opened.tile[0].codec_name != "raw":
         return "text, or a largest value other than 255 (65535 for gray)"
     return ""
 
@@ -206,7 +215,7 @@ def _split(opened: Image.Image) -> Decoded:
         mode, pixels = "I;16", np.asarray(image).astype(np.uint16)
     elif mode in ("LA", "RGBA"):
         channels = np.asarray(image)
-        alpha, pixels = channels[:, :, -1], channels[:, :, :-1]
+        alpha, pixels = (np.ascontiguousarray(part) for part in (channels[:, :, -1], channels[:, :, :-1]))
     else:
         pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
@@ -278,7 +287,7 @@ def _why(data: bytes, error: Exception) -> str:
     known = next((kind for magic, kind in _MAGIC if data.lstrip()[:8].startswith(magic)), "")
     if known:
         return f"the file is {known}"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return f"no known image format; known: {', '.join(_FORMATS)}"
     return _words(error)
 

@@ -180,7 +180,6 @@ def test_what_nothing_can_judge_is_not_checkable(label: Label) -> None:
 def test_an_edge_in_one_direction_is_not_passed_along_it() -> None:
     edge = np.where(np.arange(WIDTH) < 30, -0.5, 0.5).astype(np.float32)[None, :, None].repeat(HEIGHT, axis=0)
     label = Label("point", "keypoint", np.array([30.0, 18.0]))
-    found = geometry(run_checks([pair(0, edge, (label,)) for _ in range(1)], CheckContext()))
     source = Pair(Sample("e", "e.png"), edge, edge, (label,))
     found = geometry(run_checks([source], CheckContext()))
     assert [finding.verdict for finding in found] == ["abstain"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 BOX_XYXY = frozenset({"box", "xyxy", "boxes", "bounds", "rect"})
 BOX_XYWH = frozenset({"bbox", "xywh", "bboxes"})
@@ -16,12 +17,14 @@ POINT_WORDS = frozenset(
 )
 
 
-def words(name: str) -> list[str]:
-    """Lower-case words of a key: "irisCenter_px" -> ["iris", "center", "px"]."""
+@lru_cache(maxsize=4096)
+def words(name: str) -> tuple[str, ...]:
+    """Lower-case words of a key: "irisCenter_px" -> ("iris", "center", "px")."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name[:128])
-    return [word for word in re.split(r"[^A-Za-z0-9]+", parted.lower()) if word]
+    return tuple(word for word in re.split(r"[^A-Za-z0-9]+", parted.lower()) if word)
 
 
+@lru_cache(maxsize=4096)
 def says(name: str, vocabulary: frozenset[str]) -> bool:
     """True when a word of the name, or the name as one word, is in the vocabulary."""
     parts = words(name)

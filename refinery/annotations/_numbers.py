@@ -10,14 +10,15 @@ Point = tuple[float, ...]
 
 def number(value: Any) -> float | None:
     """A JSON number or a string that holds one; None for anything else, bool included. May be NaN or infinite."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and len(value) > 64:
+    kind = type(value)
+    if kind is float:
+        return float(value)
+    if kind not in (int, str) or (kind is str and len(value) > 64):
         return None
     try:
         return float(value)
     except (ValueError, OverflowError):
-        return math.inf if isinstance(value, int) else None
+        return math.inf if kind is int else None
 
 
 def numbers(value: Any) -> Point | None:
@@ -28,8 +29,13 @@ def numbers(value: Any) -> Point | None:
         value = value[1:-1].split(",")
     if not isinstance(value, list | tuple) or not value:
         return None
-    found = tuple(number(item) for item in value)
-    return None if any(item is None for item in found) else tuple(item for item in found if item is not None)
+    found = []
+    for item in value:
+        one = number(item)
+        if one is None:
+            return None
+        found.append(one)
+    return tuple(found)
 
 
 def points(value: Any) -> list[Point] | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refinery.annotations import _names
 from refinery.annotations._numbers import Point, number, numbers, points
@@ -78,7 +79,7 @@ def _leaf(name: str, key: str, value: Any, siblings: dict[str, Any], height: int
     outline = points(value)
     if outline is not None:
         is_unityeyes = isinstance(value[0], str)
-        return _outline(name, key, [_in_image(point, is_unityeyes, height) for point in outline])
+        return _outline(name, key, _in_image(outline, is_unityeyes, height))
     return None if isinstance(value, dict | list) else []
 
 
@@ -94,14 +95,14 @@ def _row(name: str, key: str, row: Point, is_unityeyes: bool, siblings: dict[str
     if len(row) == 2:
         return [Label(name, "keypoint", np.array(row), extent_px=_extent(key, siblings))]
     if is_unityeyes and len(row) == 3 and _names.says(key, _names.POINT_WORDS):
-        return [Label(name, "keypoint", _in_image(row, True, height))]
+        return [Label(name, "keypoint", _in_image([row], True, height)[0])]
     return [_vector(name, row)]
 
 
-def _outline(name: str, key: str, corners: list[np.ndarray[Any, np.dtype[np.float64]]]) -> list[Label]:
+def _outline(name: str, key: str, corners: NDArray[np.float64]) -> list[Label]:
     if len(corners) < 3 or _names.says(key, _names.POINT_LISTS):
         return [Label(name, "keypoint", corner) for corner in corners]
-    return [Label(name, "polygon", np.stack(corners))]
+    return [Label(name, "polygon", corners)]
 
 
 def _vector(name: str, row: Point) -> Label:
@@ -110,9 +111,12 @@ def _vector(name: str, row: Point) -> Label:
     return Label(name, "vector", values, unit="deg" if len(values) in (2, 3) else "")
 
 
-def _in_image(point: Point, is_unityeyes: bool, height: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(x, y) px with y down: UnityEyes counts y up from the lower border, and its readers take y = H - y."""
-    return np.array([point[0], height - point[1] if is_unityeyes else point[1]], dtype=np.float64)
+def _in_image(points_xy: list[Point], is_unityeyes: bool, height: int) -> NDArray[np.float64]:
+    """(N, 2) px with y down: UnityEyes counts y up from the lower border, and its readers take y = H - y."""
+    corners = np.array(points_xy, dtype=np.float64)[:, :2]
+    if is_unityeyes:
+        corners[:, 1] = height - corners[:, 1]
+    return corners
 
 
 def _extent(key: str, siblings: dict[str, Any]) -> float:

@@ -167,8 +167,9 @@ def _uncertainty(
     """Standard error along the two principal axes of the peak, in px: (M, 2), and the axes (M, 2, 2).
 
     sigma_i^2 = floor^2 + scale^2 (1 - S^2) / (n lambda_i), lambda_i the peak's curvature: the Cramer-Rao bound of a
-    shift whose residual is what the peak leaves unexplained. Scale and floor are fitted on procedural scenes under
-    appearance changes, so that two sigma hold 95% of the errors.
+    shift whose residual is what the peak leaves unexplained. On procedural scenes under nine changes of appearance 98%
+    of the errors along an axis lay within 1.645 sigma. Strong blur is the exception (it merges edges, which moves
+    them): 95% of its errors lay within 2 sigma at a blur of 1.3 px and within 3 sigma at 2.2 px.
     """
     values, vectors = np.linalg.eigh(curvature)
     values, vectors = values[:, ::-1], np.swapaxes(vectors, 1, 2)[:, ::-1]

@@ -52,7 +52,7 @@ class _Column:
         return float(np.sqrt(low * high))
 
     def mean(self) -> tuple[float, float] | tuple[None, None]:
-        """Mean and its standard error: of the signed shift along the mean shift where there is one, else of the drift."""
+        """Mean and standard error: of the signed shift, along its mean, where there is one, else of the drift."""
         if self.shift_count:
             mean = self.shift_sum / self.shift_count
             length = float(np.hypot(*mean))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from refinery.errors import DatasetError, LabelError, SampleError
 from refinery.formats._hdf5_layout import MAX_VALUES, ImageSet, image_sets, names_of, why_refused
+from refinery.formats._problems import reason
 from refinery.image import MAX_PIXELS
 
 FILES_REMEMBERED = 256
@@ -23,13 +24,24 @@ FILES_REMEMBERED = 256
 def open_file(path: Path) -> h5py.File:
     """Open for reading. Raises DatasetError with what is wrong with the file."""
     try:
-        size = path.stat().st_size
-        return h5py.File(path, "r", locking=False)
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file; check the path") from error
+        empty = path.stat().st_size == 0
+        with path.open("rb"):
+            pass
     except OSError as error:
-        cause = "the file is empty" if not size else "not HDF5, or cut off"
+        raise DatasetError(f"{path}: cannot be read ({reason(error)}); check the path and its permissions") from error
+    try:
+        return _open_locked_or_not(path)
+    except OSError as error:
+        cause = "the file is empty" if empty else "not HDF5, or cut off"
         raise DatasetError(f"{path}: cannot be opened ({cause}); copy or write it again") from error
+
+
+def _open_locked_or_not(path: Path) -> h5py.File:
+    """Some network and read-only disks refuse locks, which reading can do without."""
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        return h5py.File(path, "r", locking=False)
 
 
 class Hdf5Reader:

@@ -63,7 +63,6 @@ class Hdf5Sink:
 
     def finish(self) -> None:
         """Assemble every HDF5 file that has images. Raises OutputError; a second call goes on."""
-        self._spool.close()
         places = self._spool.places()
         for path in self._source.paths():
             sets = self._source.sets(path)
@@ -104,6 +103,7 @@ class Hdf5Sink:
                 shutil.rmtree(retired, ignore_errors=True)
                 retired.parent.mkdir(parents=True, exist_ok=True)
                 self._spool.folder.replace(retired)
+        self._spool = Spool(self._spool.folder)
         self._begun = False
 
 

@@ -8,8 +8,8 @@ import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from refinery.formats._files import output_errors
 
@@ -41,7 +41,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file: BinaryIO | None = None
+        self._file: Path | None = None
         self._lock = threading.Lock()
 
     def append(self, name: str, data: bytes) -> None:
@@ -50,13 +50,13 @@ class Spool:
         head = _HEAD.pack(MAGIC, len(label), len(data), zlib.crc32(data, zlib.crc32(label)))
         with self._lock, output_errors(self.folder):
             self._file = self._file or self._start()
-            start = self._file.tell()
-            try:
-                _write_all(self._file, head + label + data)
-            except OSError:
-                self._file.truncate(start)
-                self._file.seek(start)
-                raise
+            with self._file.open("ab", buffering=0) as file:
+                start = file.tell()
+                try:
+                    _write_all(file, head + label + data)
+                except OSError:
+                    file.truncate(start)
+                    raise
 
     def places(self) -> dict[str, Place]:
         """Where the last whole record of each name lies."""
@@ -65,25 +65,21 @@ class Spool:
             found.update(_records(path))
         return found
 
-    def close(self) -> None:
-        """Close this run's file."""
-        with self._lock:
-            if self._file:
-                self._file.close()
-                self._file = None
-
-    def _start(self) -> BinaryIO:
+    def _start(self) -> Path:
+        """A new, empty file that comes after all others."""
         self.folder.mkdir(parents=True, exist_ok=True)
         number = max((int(path.stem) for path in self.folder.glob("*.spool")), default=-1)
         while True:
             number += 1
+            path = self.folder / f"{number:08d}.spool"
             try:
-                return (self.folder / f"{number:08d}.spool").open("xb", buffering=0)
+                path.touch(exist_ok=False)
+                return path
             except FileExistsError:
                 continue
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
+def _write_all(file: FileIO, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]

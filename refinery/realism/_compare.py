@@ -22,8 +22,8 @@ _STUDENT_T_95 = {3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 def compare(synthetic: Images, refined: Images, real: Images, seed: int = 0) -> dict[str, dict[str, Any]]:
     """By measure: {"synthetic", "refined", "floor", "ci95", "gain_ci95"}.
 
-    The reals are split at random into two halves; "synthetic" and "refined" are mean distances to the halves, "floor" that
-    of one half to the other, all of equally many images. "ci95" is the 95% interval of "refined"; "gain_ci95" that of
+    The reals are split at random into two halves; "synthetic" and "refined" are mean distances to the halves, "floor"
+    that of one half to the other, all of equally many images. "ci95" is the 95% interval of "refined"; "gain_ci95" of
     synthetic minus refined: when it holds 0 there is no realism gain to speak of. Intervals are -+ t standard errors of
     a jackknife that leaves out one of 10 groups of images at a time (no image twice, which would bias both measures).
 

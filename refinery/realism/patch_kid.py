@@ -28,8 +28,8 @@ def features(images: Images, rng: np.random.Generator) -> FloatArray:
 def distance(first: FloatArray, second: FloatArray) -> float:
     """Unbiased squared MMD with the kernel k(x, y) = (x.y / F + 1)^3, mean over the nets.
 
-    MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j), after every feature is brought to
-    mean 0 and deviation 1 on `second`. It may be negative: about 0 for equal distributions.
+    MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j), after every feature is brought
+    to mean 0 and deviation 1 on `second`. It may be negative: about 0 for equal distributions.
     first, second: (N, nets, F) and (M, nets, F). Source: Binkowski et al. 2018 (KID), eq. 4; the nets are random here.
     """
     mean, deviation = second.mean(axis=0), np.maximum(second.std(axis=0), 1e-6)
