@@ -67,7 +67,9 @@ def resolve(path: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     if (given / "checkpoints").is_dir():
-        raise ModelError(f"{given}: a run without an artifact: it is not finished; resume it, or `refinery export {given}`")
+        raise ModelError(
+            f"{given}: a run without an artifact: it is not finished; resume it, or `refinery export {given}`"
+        )
     raise ModelError(f"{given}: no model there; expected a run folder, an artifact folder or an .onnx file")
 
 
@@ -93,8 +95,8 @@ def load(path: str | Path) -> Artifact:
     manifest = _read_manifest(file)
     if manifest.channels != channels and channels:
         raise ModelError(
-            f"{file}: takes {channels} channel(s), but its {MANIFEST_FILE} says {manifest.channels}; they do not belong "
-            "together; export the run again"
+            f"{file}: takes {channels} channel(s), but its {MANIFEST_FILE} says {manifest.channels}: they are not of "
+            "one export; export the run again"
         )
     if manifest.model_sha256 not in ("", hashlib.sha256(model).hexdigest()):
         raise ModelError(f"{file}: is not the file its {MANIFEST_FILE} describes (hash differs); export the run again")
@@ -118,9 +120,11 @@ def inspect_onnx(model: bytes, name: Path | str) -> int:
         raise ModelError(f"{name}: not an ONNX file; export one with `refinery export`") from error
     graph = proto.graph
     _refuse_external_data(graph, name)
-    domains = {d for d in _domains(graph)} | {i.domain for i in proto.opset_import}
+    domains = _domains(graph) | {i.domain for i in proto.opset_import}
     if domains - {"", "ai.onnx"}:
-        raise ModelError(f"{name}: uses operators of {', '.join(sorted(domains - {'', 'ai.onnx'}))}; only standard ones run")
+        raise ModelError(
+            f"{name}: uses operators of {', '.join(sorted(domains - {'', 'ai.onnx'}))}; only standard ones run"
+        )
     initialisers = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in initialisers]
     if len(inputs) != 1 or len(graph.output) != 1:
@@ -170,5 +174,7 @@ def _read_manifest(file: Path) -> Manifest:
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not a refinery manifest ({error}); export the run again") from error
     if manifest.version != VERSION or not valid:
-        raise ModelError(f"{path}: manifest version {manifest.version}, this refinery reads {VERSION}; export the run again")
+        raise ModelError(
+            f"{path}: manifest version {manifest.version}, this refinery reads {VERSION}; export the run again"
+        )
     return manifest

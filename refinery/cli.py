@@ -20,7 +20,8 @@ import refinery
 from refinery.config import ExportConfig, InspectConfig, RefineConfig, TrainConfig, build, check_tables, load_toml
 from refinery.errors import RefineryError, UsageError
 from refinery.registry import names
-from refinery.report.terminal import TerminalObserver, refine_text, train_text
+from refinery.report.terminal import TerminalObserver
+from refinery.report.text import inspect_text, refine_text, train_text
 
 DONE, FAILED, LABELS_FAILED, INTERRUPTED = 0, 1, 3, 130
 Config = TypeVar("Config")
@@ -28,8 +29,8 @@ Config = TypeVar("Config")
 app = typer.Typer(
     name="refinery",
     help="Make a labelled synthetic image dataset look real, with every label checked.",
-    epilog="Exit codes: 0 done, labels hold; 1 could not do it; 2 usage; 3 done, but some samples failed their label check "
-    "or could not be read; 130 interrupted.",
+    epilog="Exit codes: 0 done, labels hold; 1 could not do it; 2 usage; 3 done, but some samples failed their label "
+    "check or could not be read; 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,13 +38,16 @@ app = typer.Typer(
 )
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="TOML file; an option given here wins over it.", show_default=False)
+    Path | None,
+    typer.Option("--config", "-c", help="TOML file; an option given here wins over it.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 MaxDriftOption = Annotated[
     str | None,
-    typer.Option("--max-drift", help="How far a label may move: 1px, or iris_center=0.5px,gaze=2deg.", show_default="1px"),
+    typer.Option(
+        "--max-drift", help="How far a label may move: 1px, or iris_center=0.5px,gaze=2deg.", show_default="1px"
+    ),
 ]
 
 
@@ -62,19 +66,37 @@ def main_options(
     epilog="Example: refinery train --real ./real --synthetic ./synth",
 )
 def train(
-    real: Annotated[str | None, typer.Option("--real", help="Folder or HDF5 file of real images, no labels needed.")] = None,
-    synthetic: Annotated[str | None, typer.Option("--synthetic", help="Folder or HDF5 file of rendered images.")] = None,
+    real: Annotated[
+        str | None, typer.Option("--real", help="Folder or HDF5 file of real images, no labels needed.")
+    ] = None,
+    synthetic: Annotated[
+        str | None, typer.Option("--synthetic", help="Folder or HDF5 file of rendered images.")
+    ] = None,
     out: Annotated[str | None, typer.Option("--out", help="Run folder.", show_default="runs/METHOD-DATE-TIME")] = None,
     method: Annotated[str | None, typer.Option("--method", help="Training recipe.", show_default="simgan")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Adversarial steps.", show_default="the method's")] = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", min=0, help="Stop after this long.", show_default="no limit")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=2, help="Images a step.", show_default="by image size")] = None,
-    crop: Annotated[int | None, typer.Option("--crop", min=8, help="Largest side of training crops, px.", show_default="64")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Adversarial steps.", show_default="the method's")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0, help="Stop after this long.", show_default="no limit")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=2, help="Images a step.", show_default="by image size")
+    ] = None,
+    crop: Annotated[
+        int | None, typer.Option("--crop", min=8, help="Largest side of training crops, px.", show_default="64")
+    ] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32 or bf16.", show_default="auto")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same weights (on one CPU).", show_default="0")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="auto, fp32 or bf16.", show_default="auto")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Same seed, same weights (on one CPU).", show_default="0")
+    ] = None,
     max_drift: MaxDriftOption = None,
-    resume: Annotated[Path | None, typer.Option("--resume", help="Run folder to go on with.", show_default=False)] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Run folder to go on with.", show_default=False)
+    ] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -103,16 +125,34 @@ def train(
     epilog="Example: refinery refine ./synth --out ./refined",
 )
 def refine(
-    source: Annotated[str | None, typer.Argument(metavar="SYNTH", help="Folder or HDF5 file to refine.", show_default=False)] = None,
-    out: Annotated[str | None, typer.Option("--out", help="Folder for the refined dataset.", show_default=False)] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Run, artifact or refiner.onnx.", show_default="newest under ./runs")] = None,
-    provider: Annotated[str | None, typer.Option("--provider", help="auto, cuda, openvino or cpu.", show_default="auto")] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32 or bf16.", show_default="auto")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images an inference.", show_default="by size")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Threads beside the model.", show_default="cores, up to 8")] = None,
-    on_drift: Annotated[str | None, typer.Option("--on-drift", help="A label fails: keep, quarantine or fail.", show_default="keep")] = None,
+    source: Annotated[
+        str | None, typer.Argument(metavar="SYNTH", help="Folder or HDF5 file to refine.", show_default=False)
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Folder for the refined dataset.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Run, artifact or refiner.onnx.", show_default="newest under ./runs")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="auto, cuda, openvino or cpu.", show_default="auto")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="auto, fp32 or bf16.", show_default="auto")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Images an inference.", show_default="by size")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Threads beside the model.", show_default="cores, up to 8")
+    ] = None,
+    on_drift: Annotated[
+        str | None, typer.Option("--on-drift", help="A label fails: keep, quarantine or fail.", show_default="keep")
+    ] = None,
     max_drift: MaxDriftOption = None,
-    check: Annotated[bool | None, typer.Option("--check/--no-check", help="Check every label.", show_default="check")] = None,
+    check: Annotated[
+        bool | None, typer.Option("--check/--no-check", help="Check every label.", show_default="check")
+    ] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -139,10 +179,16 @@ def refine(
 
 @app.command(short_help="Write a run's refiner as ONNX.", epilog="Example: refinery export runs/simgan-20260101-120000")
 def export(
-    run_folder: Annotated[str | None, typer.Argument(metavar="RUN", help="Run folder or checkpoint.", show_default=False)] = None,
-    out: Annotated[str | None, typer.Option("--out", help="Folder, or a path that ends in .onnx.", show_default="RUN/artifact")] = None,
+    run_folder: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="Run folder or checkpoint.", show_default=False)
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Folder, or a path that ends in .onnx.", show_default="RUN/artifact")
+    ] = None,
     checkpoint: Annotated[str | None, typer.Option("--checkpoint", help="best or last.", show_default="best")] = None,
-    tolerance: Annotated[float | None, typer.Option("--tolerance", min=0, help="Largest |ONNX - torch|.", show_default="0.001")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", min=0, help="Largest |ONNX - torch|.", show_default="0.001")
+    ] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -163,13 +209,24 @@ def export(
     epilog="Example: refinery inspect ./refined --real ./real",
 )
 def inspect(
-    path: Annotated[str | None, typer.Argument(metavar="PATH", help="Dataset, run, artifact or refined dataset.", show_default=False)] = None,
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="PATH", help="Dataset, run, artifact or refined dataset.", show_default=False),
+    ] = None,
     real: Annotated[str | None, typer.Option("--real", help="Real images to compare with.", show_default=False)] = None,
-    synthetic: Annotated[str | None, typer.Option("--synthetic", help="Source of a refined dataset: audits its labels.")] = None,
+    synthetic: Annotated[
+        str | None, typer.Option("--synthetic", help="Source of a refined dataset: audits its labels.")
+    ] = None,
     max_drift: MaxDriftOption = None,
-    picture: Annotated[str | None, typer.Option("--picture", help="Where the PNG goes.", show_default="in the run or output")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=8, help="Images a side for realism.", show_default="500")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Which real images form which half.", show_default="0")] = None,
+    picture: Annotated[
+        str | None, typer.Option("--picture", help="Where the PNG goes.", show_default="in the run or output")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=8, help="Images a side for realism.", show_default="500")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Which real images form which half.", show_default="0")
+    ] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -185,7 +242,7 @@ def inspect(
         settings = build(InspectConfig, _tables(config).get("inspect", {}), options, str(config))
         if not settings.path:
             raise UsageError("nothing to look at: refinery inspect PATH")
-        _print(run(settings, observer), json_output, observer, None)
+        _print(run(settings), json_output, observer, inspect_text)
 
 
 def main() -> None:
@@ -255,13 +312,13 @@ def _tables(config: Path | None) -> Mapping[str, Any]:
 
 
 def _print(
-    result: dict[str, Any], as_json: bool, observer: TerminalObserver, text: Callable[[dict[str, Any]], str] | None
+    result: dict[str, Any], as_json: bool, observer: TerminalObserver, text: Callable[[dict[str, Any]], str]
 ) -> None:
-    """The result on stdout: JSON, or a text for people (inspect has shown its tables already)."""
+    """The result on stdout: one JSON object, or text for people."""
     observer.finish()
     if as_json:
         print(json.dumps(result, default=_plain))
-    elif text is not None:
+    else:
         print(text(result))
     sys.stdout.flush()
 

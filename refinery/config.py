@@ -157,7 +157,9 @@ def parse_max_drift(text: str) -> dict[str, float]:
         name, _, amount = part.strip().rpartition("=")
         match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*[a-z%]*", amount.strip())
         if match is None:
-            raise ConfigError(f"--max-drift: got {part.strip()!r}, expected a number and a unit such as 1px or gaze=2deg")
+            raise ConfigError(
+                f"--max-drift: got {part.strip()!r}, expected a number and a unit such as 1px or gaze=2deg"
+            )
         tolerances[name.strip()] = float(match[1])
     return tolerances
 

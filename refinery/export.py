@@ -42,7 +42,7 @@ def export_checkpoint(path: Path, folder: Path, file_name: str, tolerance: float
     if not max(parity.values()) <= tolerance:
         worst = max(parity, key=lambda shape: parity[shape])
         raise ModelError(
-            f"{path}: ONNX differs from torch by {parity[worst]:.2e} at {worst}, more than the tolerance {tolerance:.2e}; "
+            f"{path}: ONNX and torch differ by {parity[worst]:.2e} at {worst}, more than the tolerance {tolerance:.2e}: "
             "not written; raise --tolerance only if you know why"
         )
     manifest = Manifest(
@@ -68,7 +68,9 @@ def rebuild(state: dict[str, Any]) -> nn.Module:
         refiner: nn.Module = method.build_refiner(state["channels"], settings)
         refiner.load_state_dict(state["refiner"] if "refiner" in state else state["method_state"]["refiner"])
     except (KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(f"checkpoint does not fit its own settings ({error}); it was written by another refinery") from error
+        raise ModelError(
+            f"checkpoint does not fit its own settings ({error}); it was written by another refinery"
+        ) from error
     return refiner.eval()
 
 

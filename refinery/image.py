@@ -241,7 +241,8 @@ def _save_options(like: Decoded) -> dict[str, Any]:
         options |= {"quality": JPEG_QUALITY, "subsampling": 0, "progressive": bool(info.get("progressive"))}
         options |= {key: info[key] for key in ("comment", "xmp") if key in info}
     elif like.format == "TIFF":
-        options |= {"compression": info.get("compression") or "raw", "tiffinfo": info.get("tiff_tags")}
+        options |= {"compression": info.get("compression") or "raw"}
+        options |= {"tiffinfo": info["tiff_tags"]} if "tiff_tags" in info else {}
         if options["compression"] == "jpeg":
             options["quality"] = JPEG_QUALITY
     elif like.format == "WEBP":

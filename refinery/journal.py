@@ -113,7 +113,7 @@ class Journal:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise OutputError(f"{self.out}: another refinery is writing there; wait for it, or give another --out") from error
+            raise OutputError(f"{self.out}: another refinery is writing there; wait, or give another --out") from error
 
     def _drop_half_line(self) -> None:
         """A kill can cut the last line short; its sample is done again."""

@@ -58,7 +58,12 @@ class Work:
 
 
 def refine_dataset(
-    source: Source, sink: Sink, session: Session, options: RefineOptions, journal: Journal, progress: Callable[[int], None]
+    source: Source,
+    sink: Sink,
+    session: Session,
+    options: RefineOptions,
+    journal: Journal,
+    progress: Callable[[int], None],
 ) -> None:
     """Refine all that the journal does not hold yet, and carry everything else.
 
@@ -221,7 +226,9 @@ def _carry_checked(source: Source, sink: Sink, path: str) -> None:
     """Carry a sidecar and compare what stands in the output with what stands in the input."""
     sink.carry(path)
     if sink.read_back(path) != source.read_file(path):
-        raise OutputError(f"{path}: differs from its source after copying; check the disk and run the same command again")
+        raise OutputError(
+            f"{path}: differs from its source after copying; check the disk, then run the same command again"
+        )
 
 
 def _line(work: Work, status: Status, strength: float, source: bytes, refined: bytes) -> Line:
@@ -259,6 +266,6 @@ def _stop_if_told(lines: list[Line], options: RefineOptions) -> None:
         for label in line["labels"]:
             if label["verdict"] == "fail":
                 raise RefineryError(
-                    f"{line['image']}: label {label['name']!r} does not hold ({label['reason']}); stopped, since --on-drift "
-                    "fail was given; retrain with a larger lambda_reg, allow more with --max-drift, or use quarantine"
+                    f"{line['image']}: label {label['name']!r} does not hold ({label['reason']}); stopped, as --on-drift fail "
+                    "says; retrain with a larger lambda_reg, allow more with --max-drift, or use quarantine"
                 )

@@ -61,15 +61,19 @@ def natural(name: str) -> tuple[int, int, str]:
 
 def why_refused(parent: h5py.Group, name: str) -> str:
     """Why a member of a group is not read: empty for one that lies in this file as itself."""
-    link = parent.get(name, getlink=True)
-    if link is None:
+    label = name.encode("utf-8", "surrogateescape")
+    if not parent.id.links.exists(label):
         return "missing"
-    if not isinstance(link, h5py.HardLink):
-        return "a link to another file" if isinstance(link, h5py.ExternalLink) else "a soft link"
-    node = parent[name]
-    if isinstance(node, h5py.Dataset) and (node.is_virtual or node.external):
-        return "stored in other files"
-    return ""
+    kind = parent.id.links.get_info(label).type
+    if kind != h5py.h5l.TYPE_HARD:
+        return "a soft link" if kind == h5py.h5l.TYPE_SOFT else "a link to another file"
+    node = h5py.h5o.open(parent.id, label)
+    return "stored in other files" if isinstance(node, h5py.h5d.DatasetID) and _is_elsewhere(node) else ""
+
+
+def _is_elsewhere(dataset: h5py.h5d.DatasetID) -> bool:
+    plan = dataset.get_create_plist()
+    return bool(plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count())
 
 
 def contents(file: h5py.File) -> str:

@@ -19,6 +19,7 @@ from refinery.formats._problems import reason
 from refinery.image import MAX_PIXELS
 
 FILES_REMEMBERED = 256
+PARENTS_KEPT = 16
 
 
 def open_file(path: Path) -> h5py.File:
@@ -51,6 +52,7 @@ class Hdf5Reader:
         self.root = root
         self._lock = threading.RLock()
         self._open: tuple[str, h5py.File] | None = None
+        self._parents: dict[str, h5py.Group | h5py.Dataset] = {}
         self.image_sets = lru_cache(FILES_REMEMBERED)(self._image_sets)
 
     def names(self, path: str, inside: str) -> list[str]:
@@ -70,7 +72,8 @@ class Hdf5Reader:
         shown = f"{path}/{inside}"
         with self._lock:
             try:
-                return _value(self._file(path), inside, shown, limit)
+                parent, _, name = inside.rpartition("/")
+                return _value(self._node(path, parent or "/"), name, shown, limit)
             except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
                 raise SampleError(f"{shown}: cannot be read; the file is damaged there; write it again") from error
 
@@ -89,6 +92,7 @@ class Hdf5Reader:
     def close(self) -> None:
         """Close the file that is open."""
         with self._lock:
+            self._parents.clear()
             if self._open:
                 self._open[1].close()
                 self._open = None
@@ -100,6 +104,15 @@ class Hdf5Reader:
             except (OSError, KeyError, ValueError, RuntimeError) as error:
                 raise DatasetError(f"{self.root / path}: damaged HDF5 file; copy or write it again") from error
 
+    def _node(self, path: str, inside: str) -> h5py.Group | h5py.Dataset:
+        """A group or stack that values are read from one after the other, kept open."""
+        file = self._file(path)
+        if inside not in self._parents:
+            if len(self._parents) >= PARENTS_KEPT:
+                self._parents.clear()
+            self._parents[inside] = file[inside]
+        return self._parents[inside]
+
     def _file(self, path: str) -> h5py.File:
         if not self._open or self._open[0] != path:
             self.close()
@@ -107,26 +120,25 @@ class Hdf5Reader:
         return self._open[1]
 
 
-def _value(file: h5py.File, inside: str, shown: str, limit: int) -> NDArray[Any]:
-    parent, _, name = inside.rpartition("/")
-    node = file[parent or "/"]
-    if isinstance(node, h5py.Dataset):
-        return np.asarray(_bounded(node, math.prod(node.shape[1:]), node.dtype, shown, limit)[int(name)])
-    refused = why_refused(node, name)
+def _value(parent: h5py.Group | h5py.Dataset, name: str, shown: str, limit: int) -> NDArray[Any]:
+    if isinstance(parent, h5py.Dataset):
+        _check(parent.shape[1:], parent.dtype, shown, limit)
+        return np.asarray(parent[int(name)])
+    refused = why_refused(parent, name)
     if refused:
         raise SampleError(f"{shown}: {refused}; refinery does not follow it; store the values in this file")
-    dataset = node[name]
+    dataset = parent[name]
     if not isinstance(dataset, h5py.Dataset):
         raise SampleError(f"{shown}: a group where a dataset was expected")
-    return np.asarray(_bounded(dataset, dataset.size or 0, dataset.dtype, shown, limit)[()])
+    _check(dataset.shape or (), dataset.dtype, shown, limit)
+    return np.asarray(dataset[()])
 
 
-def _bounded(dataset: h5py.Dataset, count: int, dtype: Any, shown: str, limit: int) -> h5py.Dataset:
+def _check(shape: tuple[int, ...], dtype: Any, shown: str, limit: int) -> None:
     if h5py.check_ref_dtype(dtype) or dtype.kind == "V":
         raise SampleError(f"{shown}: type {dtype} cannot be read as an array; expected numbers or text")
-    if count > limit:
-        raise SampleError(f"{shown}: {count:,} values are more than the {limit:,} that are read at once")
-    return dataset
+    if math.prod(shape) > limit:
+        raise SampleError(f"{shown}: {math.prod(shape):,} values are more than the {limit:,} that are read at once")
 
 
 def _text(value: Any) -> Any:

@@ -48,8 +48,8 @@ class Tree:
         while waiting:
             folder = self.read(waiting.pop())
             yield folder
-            below = (join(folder.path, name) for name in reversed(folder.folders))
-            waiting.extend(path for path in below if self.enters(path))
+            below = [path for name in folder.folders if self.enters(path := join(folder.path, name))]
+            waiting.extend(reversed(below))
 
     def read(self, path: str) -> Folder:
         """One directory; an unreadable one is noted and empty."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,45 +20,32 @@ from refinery.dataset import iter_decoded, open_dataset, survey
 from refinery.errors import DatasetError, SampleError, UsageError
 from refinery.formats._source import Source
 from refinery.image import Decoded, from_float, to_float
-from refinery.jobs._observer import Observer, Silent
-from refinery.jobs.refine import read_pair
+from refinery.jobs.refine import read_decoys, read_pair
 from refinery.journal import FOLDER
 from refinery.report.picture import labelled_rows, save_png
-from refinery.report.terminal import drift_rows, realism_rows, verdict_text
-from refinery.sample import VERDICTS, FloatArray, Pair, Sample
+from refinery.sample import FloatArray, Pair, Sample
 
 ACROSS = 8
 BATCH = 64
 
 
-def inspect(config: InspectConfig, observer: Observer | None = None) -> dict[str, Any]:
+def inspect(config: InspectConfig) -> dict[str, Any]:
     """What `refinery inspect --json` prints; its `kind` says what the path is. Raises RefineryError."""
-    observer = observer or Silent()
     path = Path(config.path)
     if (path / "checkpoints").is_dir():
-        return _inspect_run(path, config, observer)
+        return _inspect_run(path, config)
     if path.suffix == ".onnx" or (path / artifacts.MODEL_FILE).is_file():
-        return _inspect_artifact(path, observer)
-    return _inspect_dataset(path, config, observer)
+        return _inspect_artifact(path)
+    return _inspect_dataset(path, config)
 
 
-def _inspect_artifact(path: Path, observer: Observer) -> dict[str, Any]:
+def _inspect_artifact(path: Path) -> dict[str, Any]:
     artifact = artifacts.load(path)
     manifest = dataclasses.asdict(artifact.manifest)
-    parity = manifest["parity"].get("max_abs")
-    observer.table(
-        f"artifact {artifact.path}",
-        {
-            "method": f"{manifest['method']}, step {manifest['training'].get('step', 'unknown')}",
-            "images": f"{manifest['channels']} channel(s), {manifest['bits']} bits, any size of {manifest['min_side_px']} px up",
-            "parity with torch": "unknown" if parity is None else f"{parity:.1e}",
-            "file": f"{len(artifact.model):,} bytes, sha256 {artifact.sha256[:16]}",
-        },
-    )
     return {"kind": "artifact", "model": str(artifact.path), "bytes": len(artifact.model), "manifest": manifest}
 
 
-def _inspect_run(path: Path, config: InspectConfig, observer: Observer) -> dict[str, Any]:
+def _inspect_run(path: Path, config: InspectConfig) -> dict[str, Any]:
     from refinery.report.curves import draw_curves
     from refinery.training.stats import read_stats
 
@@ -71,24 +57,12 @@ def _inspect_run(path: Path, config: InspectConfig, observer: Observer) -> dict[
     summary_file = path / "summary.json"
     summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
     steps = records[-1]["step"] if records else 0
-    state = f"finished ({summary['stopped_by']}), best step {summary['best_step']}" if summary else "not finished"
-    observer.table(
-        f"run {path}",
-        {
-            "steps": f"{steps:,}, {state}",
-            "curves": str(picture) if records else "no log yet",
-            "last grid": str(grids[-1]) if grids else "none yet",
-            **(drift_rows(summary["drift"]) | realism_rows(summary["realism"]) if summary else {}),
-        },
-    )
-    if not summary:
-        observer.say(f"go on with: refinery train --resume {path}")
     found: dict[str, Any] = {"kind": "run", "run": str(path), "steps": steps, "finished": summary is not None}
     found |= {"curves": str(picture) if records else None, "grid": str(grids[-1]) if grids else None}
     return found | {"summary": summary}
 
 
-def _inspect_dataset(path: Path, config: InspectConfig, observer: Observer) -> dict[str, Any]:
+def _inspect_dataset(path: Path, config: InspectConfig) -> dict[str, Any]:
     source = open_dataset(path)
     job = _job_of(path)
     seen = survey(source)
@@ -97,22 +71,17 @@ def _inspect_dataset(path: Path, config: InspectConfig, observer: Observer) -> d
         "layout": seen.layout,
         "samples": seen.samples,
         "images": dataclasses.asdict(seen.images),
-        "labels": _label_types(source, config.limit),
-        "problems": list(seen.problems),
     }
-    observer.table(f"{found['kind']} {path}", _dataset_rows(found))
+    found["labels"], unread = _label_types(source, config.limit)
+    found["problems"] = [*seen.problems, *unread]
     synthetic = _synthetic_of(config, job)
     if synthetic is not None:
         found |= _drift_of(path, config, source, synthetic)
-        observer.table("labels", {"samples": verdict_text(_counts(found["verdicts"]))} | drift_rows(found["drift"]))
     if config.real:
         found["realism"] = _realism_of(config, source, synthetic)
-        observer.table("distance to the real images", realism_rows(found["realism"]))
-        observer.say(realism_verdict(found["realism"]))
     picture = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
     if picture:
         save_png(labelled_rows(_picture_rows(config, source, synthetic)), Path(picture))
-        observer.say(f"picture: {picture}")
         found["picture"] = picture
     return found
 
@@ -135,16 +104,18 @@ def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None) -> Source |
     return None
 
 
-def _label_types(source: Source, limit: int) -> dict[str, dict[str, Any]]:
-    """Types and counts of the labels in at most `limit` samples."""
+def _label_types(source: Source, limit: int) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Types and counts of the labels in at most `limit` samples, and what could not be read."""
     labels: dict[str, dict[str, Any]] = {}
+    unread: list[str] = []
     for sample, decoded in iter_decoded(source, limit):
         if isinstance(decoded, SampleError):
             continue
-        parsed, _ = read_labels({p: source.read_file(p) for p in sample.sidecars}, decoded.size_hw)
+        parsed, problems = read_labels({p: source.read_file(p) for p in sample.sidecars}, decoded.size_hw)
+        unread += problems
         for label in parsed:
             labels.setdefault(label.name, {"type": label.type, "count": 0})["count"] += 1
-    return labels
+    return labels, unread
 
 
 def _drift_of(path: Path, config: InspectConfig, refined: Source, synthetic: Source) -> dict[str, Any]:
@@ -161,8 +132,10 @@ def audit(synthetic: Source, refined: Source, config: InspectConfig) -> dict[str
 
     Returns {"verdicts": {KEY: verdict}, "drift"}; a sample that the refined dataset lacks or that changed its size fails.
     """
-    context = CheckContext(max_drift=parse_max_drift(config.max_drift))
-    drift, verdicts, kept = DriftSummary(), {}, []
+    context = CheckContext(max_drift=parse_max_drift(config.max_drift)).with_decoys(read_decoys(synthetic))
+    drift = DriftSummary()
+    verdicts: dict[str, str] = {}
+    kept: list[Pair] = []
     batch: list[Pair] = []
 
     def judge() -> None:
@@ -235,35 +208,3 @@ def _tiles(source: Source) -> list[NDArray[np.uint8]]:
     if not images:
         raise UsageError(f"{source.root}: no readable image to draw")
     return images
-
-
-def realism_verdict(measures: dict[str, dict[str, Any]]) -> str:
-    """What the distances mean, in one sentence."""
-    if any(numbers["refined"] is None for numbers in measures.values()):
-        return "the nearer to the floor (real against real), the more real"
-    gains = [numbers["gain_ci95"][0] > 0 for numbers in measures.values()]
-    losses = [numbers["gain_ci95"][1] < 0 for numbers in measures.values()]
-    if all(gains):
-        return "refined images are nearer to the real ones than the synthetic images are, by every measure"
-    if any(losses):
-        return "no realism gain: by at least one measure the refined images are further from the real ones"
-    return "no realism gain by every measure: some intervals of the gain hold zero"
-
-
-def _dataset_rows(found: dict[str, Any]) -> dict[str, str]:
-    labels = ", ".join(f"{name} ({entry['type']})" for name, entry in found["labels"].items())
-    counts = Counter(found["problems"])
-    return {
-        "layout": f"{found['layout']}, {found['samples']:,} samples",
-        "images": ", ".join(f"{key} {value}" for key, value in found["images"].items()),
-        "labels": labels or "none found",
-        "problems": "; ".join(list(counts)[:5]) + (" ..." if len(counts) > 5 else "") or "none",
-    }
-
-
-def _counts(verdicts: dict[str, Any]) -> dict[str, int]:
-    """Verdicts as refine's summary counts them; an audit has one verdict for each sample."""
-    if set(verdicts) == set(VERDICTS):
-        return verdicts
-    counted = Counter(verdicts.values())
-    return {verdict: counted[verdict] for verdict in VERDICTS}

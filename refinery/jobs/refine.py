@@ -22,7 +22,7 @@ from refinery.jobs._observer import Observer, Silent
 from refinery.journal import FOLDER, Journal, Line
 from refinery.refine import RefineOptions, refine_dataset
 from refinery.runtime.session import Session, open_session
-from refinery.sample import VERDICTS, Finding, Pair, Sample
+from refinery.sample import VERDICTS, Finding, FloatArray, Pair, Sample
 
 DECOYS = 32
 
@@ -37,7 +37,7 @@ def refine(config: RefineConfig, observer: Observer | None = None) -> dict[str, 
     source = open_dataset(Path(config.source))
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
     session = open_session(model, config.provider, config.precision)
-    context = _context(config, source, model) if config.check else None
+    context = _context(config, source) if config.check else None
     options = RefineOptions(model.manifest.channels, config.batch_size, config.workers, config.on_drift, context)
     total = sum(isinstance(entry, Sample) for entry in source.entries())
     observer.table(f"refine into {out}", _describe(config, source, total, model, session))
@@ -75,7 +75,9 @@ def require_apart(source: Path, out: str) -> Path:
     if inner == outer:
         raise UsageError(f"--out {out} is the input itself; the input is never changed: give another folder")
     if outer in inner.parents:
-        raise UsageError(f"--out {out} lies inside the input {source}; it would be read as input: give a folder outside")
+        raise UsageError(
+            f"--out {out} lies inside the input {source}; it would be read as input: give a folder outside"
+        )
     if inner in outer.parents and outer.is_dir() and not (Path(out) / FOLDER).is_dir():
         raise UsageError(f"--out {out} holds the input {source}; give a folder of its own")
     return Path(out)
@@ -125,7 +127,9 @@ def read_pair(sample: Sample, source: Source, refined_source: Source) -> Pair:
     synthetic = source.decode(source.read(sample), sample)
     refined = refined_source.decode(refined_source.read(sample), sample)
     if refined.pixels.shape != synthetic.pixels.shape:
-        raise SampleError(f"{sample.image}: {refined.pixels.shape} in the refined dataset, {synthetic.pixels.shape} in its source")
+        raise SampleError(
+            f"{sample.image}: {refined.pixels.shape} in the refined dataset, {synthetic.pixels.shape} in its source"
+        )
     labels, _ = read_labels({path: source.read_file(path) for path in sample.sidecars}, synthetic.size_hw)
     return Pair(sample, to_float(synthetic.pixels), to_float(refined.pixels), labels)
 
@@ -145,14 +149,15 @@ def _finding(label: dict[str, Any]) -> Finding:
     )
 
 
-def _context(config: RefineConfig, source: Source, model: Artifact) -> CheckContext:
-    """Tolerances, and synthetic images that no refined image should match better than its own."""
-    decoys = (
-        (sample.key, to_float(decoded.pixels))
-        for sample, decoded in iter_decoded(source, DECOYS)
-        if not isinstance(decoded, SampleError) and decoded.pixels.shape[2] == model.manifest.channels
-    )
-    return CheckContext(max_drift=parse_max_drift(config.max_drift)).with_decoys(decoys)
+def read_decoys(source: Source) -> Iterator[tuple[str, FloatArray]]:
+    """Synthetic images spread over the dataset, by key, that no refined image should match better than its own."""
+    for sample, decoded in iter_decoded(source, DECOYS):
+        if not isinstance(decoded, SampleError):
+            yield sample.key, to_float(decoded.pixels)
+
+
+def _context(config: RefineConfig, source: Source) -> CheckContext:
+    return CheckContext(max_drift=parse_max_drift(config.max_drift)).with_decoys(read_decoys(source))
 
 
 def _identity(config: RefineConfig, source: Source, model: Artifact, session: Session) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def _panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
 
 
 def _series(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Series:
-    return {name: [(r["step"], r[name]) for r in records if name in r] for name in names if any(name in r for r in records)}
+    return {
+        name: [(r["step"], r[name]) for r in records if name in r] for name in names if any(name in r for r in records)
+    }
 
 
 def _draw_panel(draw: ImageDraw.ImageDraw, top: int, title: str, series: Series) -> None:

@@ -72,7 +72,12 @@ class TerminalObserver:
 
     def _move_bar(self, done: int, total: int, text: str) -> None:
         if self.bar is None:
-            columns = (BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn(), TextColumn("{task.description}"))
+            columns = (
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+            )
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task(text, total=total)
             self.bar.start()
@@ -88,61 +93,3 @@ def describe(record: Mapping[str, Any]) -> str:
         minutes, seconds = divmod(int(record["eta_s"]), 60)
         parts.append(f"{minutes}:{seconds:02d} left")
     return "  ".join(parts)
-
-
-def train_text(result: Mapping[str, Any]) -> str:
-    """The result of a training run for people."""
-    if result["artifact"] is None:
-        return f"run {result['run']} stopped at step {result['steps']}"
-    lines = [
-        f"run        {result['run']}",
-        f"steps      {result['steps']:,} ({result['stopped_by']}), {result['images_per_s']:,.0f} images/s",
-        f"artifact   {result['artifact']} (step {result['best_step']})",
-    ]
-    lines += [f"label      {name}: {line}" for name, line in drift_rows(result["drift"]).items()]
-    lines += [f"realism    {name}: {line}" for name, line in realism_rows(result["realism"]).items()]
-    return "\n".join(lines)
-
-
-def refine_text(result: Mapping[str, Any]) -> str:
-    """The result of a refine job for people."""
-    rate = f", {result['images_per_s']:,.0f} images/s" if result["images_per_s"] else ""
-    lines = [
-        f"output     {result['out']}",
-        f"samples    {result['samples']:,}: {result['refined']:,} refined, {result['rejected']:,} rejected{rate}",
-        f"labels     {verdict_text(result['verdicts'])}",
-    ]
-    lines += [f"label      {name}: {line}" for name, line in drift_rows(result["drift"]).items()]
-    if result["rejected"] or result["verdicts"]["fail"]:
-        lines.append(f"see        {result['out']}/.refinery/manifest.jsonl for each of them")
-    return "\n".join(lines)
-
-
-def verdict_text(verdicts: Mapping[str, int]) -> str:
-    """Counts of verdicts in words."""
-    return ", ".join(f"{count:,} {verdict.replace('_', ' ')}" for verdict, count in verdicts.items())
-
-
-def drift_rows(drift: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """One line a label."""
-    rows = {}
-    for name, d in drift.items():
-        if d["median"] is None:
-            rows[name] = "not checkable"
-            continue
-        power = f"; finds moves from {d['power']:g} {d['unit']}" if d.get("power") else ""
-        rows[name] = (
-            f"moved {d['median']:.2f} {d['unit']} (median), {d['p95']:.2f} (95%); all together {d['mean']:.2f}; "
-            f"judged {d['coverage']:.0%}{power}"
-        )
-    return rows
-
-
-def realism_rows(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """One line a measure."""
-    rows = {}
-    for name, m in measures.items():
-        low, high = m["ci95"]
-        after = "" if m["refined"] is None else f" -> refined {m['refined']:.4g}"
-        rows[name] = f"synthetic {m['synthetic']:.4g}{after} [{low:.4g}, {high:.4g}]; real against real {m['floor']:.4g}"
-    return rows

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-all lint format docs clean
+
+demo: $(INSTALLED)  ## train, refine and inspect the coins
+	bash examples/coins/demo.sh
+
+test: lint  ## format, lint, types, layers, tests
+	$(BIN)/python -m pytest
+
+test-all: lint  ## the same with the slow tests
+	$(BIN)/python -m pytest -m ""
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED)  ## write the help texts into docs/commands.md
+	$(BIN)/python docs/write_commands.py
+
+clean:
+	rm -rf $(VENV) examples/coins/work
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "refinery needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,examples]'
+	touch $@

@@ -1,0 +1,115 @@
+"""Grouping never loses or repeats a file; a split is a partition; arrays and spools give back what they took."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from conftest import photo, png
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from refinery import image
+from refinery.dataset import _even_indices, split
+from refinery.formats import _arrays, folder
+from refinery.formats._grouping import Owners, keys_of, pictures_in
+from refinery.formats._roles import Roles
+from refinery.formats._source import Loose
+from refinery.formats._spool import Spool
+
+PNG = png(photo())
+WORDS = st.sampled_from(["a", "b", "0001", "0.5", "left", "mask", "rgb", "depth", "camera", "é", "seg", "label"])
+STEMS = st.builds(
+    lambda words, joint: joint.join(words), st.lists(WORDS, min_size=1, max_size=3), st.sampled_from("._- ")
+)
+FILES = st.builds(
+    lambda stem, suffix: stem + suffix, STEMS, st.sampled_from([".png", ".jpg", ".PNG", ".json", ".txt", ""])
+)
+FOLDERS = st.lists(
+    st.sampled_from(
+        ["images", "labels", "masks", "train", "trainannot", "rgb", "depth", "x", "gt", "normal", "x_masks"]
+    ),
+    max_size=3,
+).map("/".join)
+PATHS = st.lists(st.tuples(FOLDERS, FILES), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PATHS)
+def test_every_file_is_met_exactly_once(paths):
+    with tempfile.TemporaryDirectory() as root:
+        for below, name in paths:
+            target = Path(root) / below / name
+            if not target.exists() and not any(p.is_file() for p in target.parents if p != Path(root).parent):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(PNG if name.lower().endswith((".png", ".jpg")) else b"")
+        met: list[str] = []
+        keys: list[str] = []
+        for entry in folder.open_source(Path(root)).entries():
+            met += [entry.path] if isinstance(entry, Loose) else [entry.image, *entry.sidecars]
+            keys += [] if isinstance(entry, Loose) else [entry.key]
+        assert sorted(met) == sorted(p.relative_to(root).as_posix() for p in Path(root).rglob("*") if p.is_file())
+        assert len(set(keys)) == len(keys)
+
+
+@given(st.lists(FILES, unique=True))
+def test_keys_of_a_folder_are_unique(names):
+    pictures = pictures_in(sorted(names), Roles())
+    assert len(set(keys_of(pictures))) == len(pictures)
+
+
+@given(STEMS, STEMS)
+def test_the_longest_stem_wins(short, rest):
+    pictures = [f"{short}.png", f"{short}_{rest}.png"]
+    assert Owners(pictures).of(f"{short}_{rest}.json") == pictures[1]
+    assert Owners(pictures).of(f"{short}.json") == pictures[0]
+
+
+@given(st.text(), st.floats(0, 1), st.floats(0, 1), st.integers(0, 5))
+def test_a_larger_split_holds_what_a_smaller_one_does(key, one, other, seed):
+    small, large = sorted((one, other))
+    assert split(key, large, seed) or not split(key, small, seed)
+    assert split(key, 1.0, seed)
+    assert not split(key, 0.0, seed)
+
+
+@given(st.integers(0, 500), st.integers(1, 60), st.integers(0, 5))
+def test_even_indices_are_increasing_and_inside(total, limit, seed):
+    indices = _even_indices(total, limit, seed)
+    assert len(indices) == min(total, limit)
+    assert indices == sorted(set(indices))
+    assert all(0 <= index < total for index in indices)
+
+
+SHAPES = st.tuples(st.integers(8, 20), st.integers(8, 20), st.sampled_from([1, 3]))
+
+
+@settings(deadline=None)
+@given(st.sampled_from([np.uint8, np.uint16]).flatmap(lambda dtype: arrays.arrays(dtype, SHAPES)))
+def test_arrays_come_back(pixels):
+    decoded = _arrays.decode(_arrays.to_bytes(pixels), "a", 0)
+    np.testing.assert_array_equal(_arrays.to_array(_arrays.encode(decoded.pixels, decoded)), pixels)
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.uint8, SHAPES), st.sampled_from(["PNG", "BMP", "TIFF", "PPM"]))
+def test_lossless_files_come_back(pixels, file_format):
+    like = image.Decoded(pixels, file_format, "L" if pixels.shape[2] == 1 else "RGB")
+    decoded = image.decode(image.encode(pixels, like), "a")
+    np.testing.assert_array_equal(decoded.pixels, pixels)
+    assert (decoded.format, decoded.mode) == (like.format, like.mode)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.binary(max_size=50)), max_size=8), st.integers(0, 60))
+def test_a_spool_cut_anywhere_gives_a_beginning_of_its_records(records, cut):
+    with tempfile.TemporaryDirectory() as root:
+        spool = Spool(Path(root))
+        for name, data in records:
+            spool.append(name, data)
+        for path in Path(root).iterdir():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
+        found = {name: place.read() for name, place in Spool(Path(root)).places().items()}
+        assert found in [dict(records[:count]) for count in range(len(records) + 1)]
