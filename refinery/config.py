@@ -136,8 +136,10 @@ def build(kind: type[Config], table: Mapping[str, Any], options: Mapping[str, An
     for key in table:
         if key not in known:
             raise ConfigError(f"{where}: unknown key {key!r}; {_suggest(key, known)}")
-    given = {key: value for key, value in options.items() if value is not None}
-    values = {key: _coerce(value, hints[key], f"{where}: {key}") for key, value in {**table, **given}.items()}
+    values = {key: _coerce(value, hints[key], f"{where}: {key}") for key, value in table.items()}
+    for key, value in options.items():
+        if value is not None:
+            values[key] = _coerce(value, hints[key], f"--{key.replace('_', '-')}")
     return kind(**values)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from refinery.errors import OutputError
+from refinery.formats._tree import OWN_FOLDER
 
-FOLDER = ".refinery"
+FOLDER = OWN_FOLDER
 Line = dict[str, Any]
 
 
@@ -100,8 +101,8 @@ class Journal:
         if different:
             key = different[0]
             raise OutputError(
-                f"{self.out}: holds the output of another job ({key} was {known.get(key)!r}, now {self.job[key]!r}); give "
-                "another --out, or remove it first"
+                f"{self.out}: holds the output of another job ({key} was {known.get(key)!r}, now {self.job[key]!r}); "
+                "give another --out, or remove it first"
             )
 
     def _lock_folder(self) -> None:

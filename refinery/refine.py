@@ -18,9 +18,10 @@ from refinery.annotations import read_labels
 from refinery.checks import CheckContext, overall, run_checks
 from refinery.config import OnDrift
 from refinery.errors import OutputError, RefineryError, SampleError
+from refinery.formats._files import Files
 from refinery.formats._source import Loose, Sink, Source
 from refinery.image import Decoded, from_float, to_float
-from refinery.journal import FOLDER, Journal, Line
+from refinery.journal import Journal, Line
 from refinery.runtime.batching import refine_images
 from refinery.runtime.session import Session, cores
 from refinery.sample import Finding, FloatArray, Label, Pair, Sample, Status
@@ -47,7 +48,7 @@ class Work:
     """One sample on its way through the stream; `error` set means it is carried as it is and listed as rejected."""
 
     sample: Sample
-    data: bytes = b""
+    data: bytes | None = None
     decoded: Decoded | None = None
     synthetic: FloatArray | None = None
     refined: FloatArray | None = None
@@ -70,7 +71,8 @@ def refine_dataset(
     progress: told how many samples are done, after every chunk.
     Raises OutputError when the output cannot be written, RefineryError when a label fails and on_drift is `fail`.
     """
-    samples = _without_done(_carry_loose(source, sink), journal, progress)
+    samples = _without_done(_carry_loose(source, sink), journal, progress, options)
+    delivery = Delivery(source, sink, Files(journal.out), options)
     workers = options.workers or min(8, cores())
     with ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool:
         first = next(samples, None)
@@ -78,7 +80,7 @@ def refine_dataset(
             chunks = chunked(itertools.chain([first], samples), _chunk_size(source, first))
             prepared = ahead(pool, lambda chunk: [prepare(source, sample, options) for sample in chunk], chunks)
             refined = (refine_chunk(session, chunk, options) for chunk in prepared)
-            for lines in ahead(pool, lambda chunk: finish_chunk(source, sink, chunk, options), refined):
+            for lines in ahead(pool, delivery.finish, refined):
                 journal.append(lines)
                 _stop_if_told(lines, options)
                 progress(len(lines))
@@ -115,15 +117,56 @@ def refine_chunk(session: Session, chunk: list[Work], options: RefineOptions) ->
     return chunk
 
 
-def finish_chunk(source: Source, sink: Sink, chunk: list[Work], options: RefineOptions) -> list[Line]:
-    """Quantise, check, encode and write a chunk; its manifest lines."""
-    stored = {work.sample.key: _quantise(work) for work in chunk if work.refined is not None}
-    usable = [work for work in chunk if not work.error]
-    if options.context is not None:
-        pairs = [_pair(work, stored[work.sample.key]) for work in usable]
-        for work, findings in zip(usable, run_checks(pairs, options.context), strict=True):
-            work.findings = findings
-    return [_deliver(source, sink, work, stored.get(work.sample.key), options) for work in chunk]
+@dataclass(frozen=True)
+class Delivery:
+    """The end of the stream: check, encode and write what the refiner made."""
+
+    source: Source
+    sink: Sink
+    files: Files
+    options: RefineOptions
+
+    def finish(self, chunk: list[Work]) -> list[Line]:
+        """Quantise, check and deliver a chunk; its manifest lines."""
+        usable = [work for work in chunk if work.refined is not None]
+        stored = {work.sample.key: _quantise(work) for work in usable}
+        if self.options.context is not None:
+            pairs = [_pair(work, stored[work.sample.key]) for work in usable]
+            for work, findings in zip(usable, run_checks(pairs, self.options.context), strict=True):
+                work.findings = findings
+        return [self._deliver(work, stored.get(work.sample.key)) for work in chunk]
+
+    def _deliver(self, work: Work, pixels: Any) -> Line:
+        """Write the sample's files as its verdict demands."""
+        sample = work.sample
+        for path in sample.sidecars:
+            self._carry_sidecar(path)
+        if work.data is None or work.decoded is None or work.error:
+            return self._reject(work)
+        try:
+            refined = self.source.encode(pixels, work.decoded)
+        except SampleError as error:
+            work.error = f"{sample.image}: {error}"
+            return self._reject(work)
+        if overall(work.findings) != "fail" or self.options.on_drift != "quarantine":
+            self.sink.write_image(sample, refined)
+            return _line(work, "kept" if overall(work.findings) == "fail" else "refined", 1.0, refined)
+        self.sink.write_image(sample, work.data)
+        suffix = ".npy" if work.decoded.format == "NPY" else ""
+        self.files.write_own(f"quarantine/{sample.image}{suffix}", refined)
+        return _line(work, "quarantined", 0.0, work.data)
+
+    def _reject(self, work: Work) -> Line:
+        """Carry the image as it is; one that cannot even be read is listed and is all that is missing."""
+        if work.data is not None:
+            self.sink.write_image(work.sample, work.data)
+        return _line(work, "rejected", 0.0, work.data or b"")
+
+    def _carry_sidecar(self, path: str) -> None:
+        """Carry a sidecar and compare what stands in the output with what stands in the input."""
+        self.sink.carry(path)
+        if self.sink.read_back(path) != self.source.read_file(path):
+            raise OutputError(f"{path}: differs from its source after copying; check the disk, then run it again")
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -159,7 +202,9 @@ def _carry_loose(source: Source, sink: Sink) -> Iterator[Sample]:
             yield entry
 
 
-def _without_done(samples: Iterator[Sample], journal: Journal, progress: Callable[[int], None]) -> Iterator[Sample]:
+def _without_done(
+    samples: Iterator[Sample], journal: Journal, progress: Callable[[int], None], options: RefineOptions
+) -> Iterator[Sample]:
     """The samples behind those the journal holds. Raises OutputError if the input is no longer what it was."""
     for line in journal.lines():
         sample = next(samples, None)
@@ -168,6 +213,7 @@ def _without_done(samples: Iterator[Sample], journal: Journal, progress: Callabl
                 f"{journal.out}: the input has changed since this job began (sample {line['key']!r} was there, now "
                 f"{sample.key if sample else 'none'!r}); give another --out"
             )
+        _stop_if_told([line], options)
         progress(1)
     yield from samples
 
@@ -192,46 +238,7 @@ def _pair(work: Work, pixels: Any) -> Pair:
     return Pair(work.sample, work.synthetic, to_float(pixels), work.labels)
 
 
-def _deliver(source: Source, sink: Sink, work: Work, pixels: Any, options: RefineOptions) -> Line:
-    """Write the sample's files as its verdict demands, and its manifest line."""
-    sample = work.sample
-    for path in sample.sidecars:
-        _carry_checked(source, sink, path)
-    if work.error or work.decoded is None:
-        data = work.data or _raw(source, sample)
-        if data:
-            sink.write_image(sample, data)
-        return _line(work, "rejected", 0.0, data, data)
-    refined = source.encode(pixels, work.decoded)
-    if overall(work.findings) != "fail":
-        sink.write_image(sample, refined)
-        return _line(work, "refined", 1.0, work.data, refined)
-    if options.on_drift == "keep":
-        sink.write_image(sample, refined)
-        return _line(work, "kept", 1.0, work.data, refined)
-    sink.write_image(sample, work.data)
-    quarantine = Sample(sample.key, f"{FOLDER}/quarantine/{sample.image}")
-    sink.write_image(quarantine, refined)
-    return _line(work, "quarantined", 0.0, work.data, work.data)
-
-
-def _raw(source: Source, sample: Sample) -> bytes:
-    try:
-        return source.read(sample)
-    except SampleError:
-        return b""
-
-
-def _carry_checked(source: Source, sink: Sink, path: str) -> None:
-    """Carry a sidecar and compare what stands in the output with what stands in the input."""
-    sink.carry(path)
-    if sink.read_back(path) != source.read_file(path):
-        raise OutputError(
-            f"{path}: differs from its source after copying; check the disk, then run the same command again"
-        )
-
-
-def _line(work: Work, status: Status, strength: float, source: bytes, refined: bytes) -> Line:
+def _line(work: Work, status: Status, strength: float, delivered: bytes) -> Line:
     labels = [
         {
             "name": finding.label,
@@ -253,8 +260,8 @@ def _line(work: Work, status: Status, strength: float, source: bytes, refined: b
         "strength": strength,
         "labels": labels,
         "problems": list(work.problems),
-        "source_sha256": hashlib.sha256(source).hexdigest(),
-        "refined_sha256": hashlib.sha256(refined).hexdigest(),
+        "source_sha256": hashlib.sha256(work.data or b"").hexdigest(),
+        "refined_sha256": hashlib.sha256(delivered).hexdigest(),
         "error": work.error,
     }
 
@@ -266,6 +273,6 @@ def _stop_if_told(lines: list[Line], options: RefineOptions) -> None:
         for label in line["labels"]:
             if label["verdict"] == "fail":
                 raise RefineryError(
-                    f"{line['image']}: label {label['name']!r} does not hold ({label['reason']}); stopped, as --on-drift fail "
-                    "says; retrain with a larger lambda_reg, allow more with --max-drift, or use quarantine"
+                    f"{line['image']}: label {label['name']!r} does not hold ({label['reason']}), and --on-drift is "
+                    "fail: stopped; retrain with a larger lambda_reg, allow more with --max-drift, or use quarantine"
                 )

@@ -67,6 +67,11 @@ class Files:
         with self.replacing(path) as temporary:
             temporary.write_bytes(data)
 
+    def write_own(self, path: str, data: bytes) -> None:
+        """Store `data` under a relative path in refinery's own folder. Raises OutputError."""
+        with self.replacing(path, own=True) as temporary:
+            temporary.write_bytes(data)
+
     def copy(self, source: Path, path: str) -> None:
         """Copy a file's bytes to a relative path. Raises SampleError (source), OutputError (target)."""
         with self.replacing(path) as temporary, temporary.open("wb") as file:
@@ -82,9 +87,9 @@ class Files:
             raise OutputError(f"{target}: cannot be read back ({reason(error)}); run the same command again") from error
 
     @contextmanager
-    def replacing(self, path: str) -> Iterator[Path]:
+    def replacing(self, path: str, own: bool = False) -> Iterator[Path]:
         """A temporary file that takes the name `path` if the block ends well. Raises OutputError."""
-        target = self.target(path)
+        target = self.target(path, own)
         temporary = self._temporary / f"{self._tag}-{next(self._count)}"
         with output_errors(target):
             self._temporary.mkdir(parents=True, exist_ok=True)
@@ -95,12 +100,12 @@ class Files:
                 temporary.unlink(missing_ok=True)
                 raise
 
-    def target(self, path: str) -> Path:
+    def target(self, path: str, own: bool = False) -> Path:
         """Where a relative path lies in the output, its folder made. Raises OutputError where it would leave it."""
         parts = PurePosixPath(path).parts
         if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0] == OWN_FOLDER:
             raise OutputError(f"{path!r}: not a path inside the output folder; rename it in the dataset")
-        target = self.out.joinpath(*parts)
+        target = (self.own if own else self.out).joinpath(*parts)
         if target.parent != self._ready_folder:
             self._make(target.parent)
         return target

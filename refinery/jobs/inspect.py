@@ -119,7 +119,7 @@ def _label_types(source: Source, limit: int) -> tuple[dict[str, dict[str, Any]],
 
 
 def _drift_of(path: Path, config: InspectConfig, refined: Source, synthetic: Source) -> dict[str, Any]:
-    """Verdicts and drift: refine's own when it made the dataset and nobody asks for an audit, measured now otherwise."""
+    """Verdicts and drift: refine's own if it made the dataset and nobody asks for an audit; else measured now."""
     summary = path / FOLDER / "summary.json"
     if not config.synthetic and summary.exists():
         kept = json.loads(summary.read_text(encoding="utf-8"))
@@ -130,7 +130,7 @@ def _drift_of(path: Path, config: InspectConfig, refined: Source, synthetic: Sou
 def audit(synthetic: Source, refined: Source, config: InspectConfig) -> dict[str, Any]:
     """Check every sample of a refined dataset against its source, whoever refined it.
 
-    Returns {"verdicts": {KEY: verdict}, "drift"}; a sample that the refined dataset lacks or that changed its size fails.
+    Returns {"verdicts": {KEY: verdict}, "drift"}; a sample that is missing or changed its size fails.
     """
     context = CheckContext(max_drift=parse_max_drift(config.max_drift)).with_decoys(read_decoys(synthetic))
     drift = DriftSummary()

@@ -107,8 +107,8 @@ def _load_data(config: TrainConfig) -> _Data:
     problems = [f"left out: {line}" for line in (*synthetic.skipped[:5], *real.skipped[:5])]
     if real.channels < synthetic.channels:
         raise DatasetError(
-            f"the real images in {config.real} are gray, the synthetic ones in {config.synthetic} are colour: a refiner "
-            "cannot learn colours from gray; convert the synthetic images to gray, or give colour photos"
+            f"the real images in {config.real} are gray, the synthetic ones in {config.synthetic} are colour: a "
+            "refiner cannot learn colours from gray; convert the synthetic images to gray, or give colour photos"
         )
     if real.channels > synthetic.channels:
         problems.append("real images are colour, synthetic ones gray: the real images are used as gray")
@@ -163,8 +163,9 @@ def _describe(data: _Data, config: TrainConfig, settings: Any, method: Any, plac
 
     refiner = sum(p.numel() for p in method.refiner.parameters())
     limit = f", at most {config.minutes:g} minutes" if config.minutes else ""
+    held_out = f"{len(data.held_out.images)} held out"
     return {
-        "synthetic": f"{config.synthetic}: {side(data.synthetic)} ({data.source.layout}), {len(data.held_out.images)} held out",
+        "synthetic": f"{config.synthetic}: {side(data.synthetic)} ({data.source.layout}), {held_out}",
         "real": f"{config.real}: {side(data.real)}, {data.real_fit}",
         "method": f"{config.method}, {method.total_steps:,} steps{limit}, batch {config.batch_size}",
         "crops": f"{data.crop_hw[1]}x{data.crop_hw[0]} px",

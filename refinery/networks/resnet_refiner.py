@@ -67,7 +67,7 @@ class ResnetRefiner(nn.Module):
         change = self.last(self.blocks(features))
         if self.head == "tanh":
             return torch.tanh(change)
-        refined = synthetic + change
+        refined: Tensor = synthetic + change
         return refined if self.training else refined.clamp(-1.0, 1.0)
 
     @property

@@ -37,7 +37,7 @@ def refine_images(run: Runner, images: Sequence[FloatArray], asked: int = 0) -> 
     """
     refined: list[FloatArray | None] = [None] * len(images)
     for chosen in by_shape([image.shape for image in images], asked):
-        size = batch_size(images[chosen[0]].shape[:2], asked)  # type: ignore[arg-type]
+        size = batch_size(images[chosen[0]].shape[:2], asked)
         batch = np.stack([images[i] for i in chosen + chosen[-1:] * (size - len(chosen))])
         results = _refine_batch(run, batch)
         for index, result in zip(chosen, results, strict=False):

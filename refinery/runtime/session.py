@@ -57,7 +57,9 @@ def open_session(artifact: Artifact, provider: Provider, precision: RefinePrecis
             return replace(_OPENERS[name](artifact, precision, threads), note="; ".join(notes))
         except ProviderError as error:
             notes.append(str(error))
-    raise ProviderError("; ".join(notes) or f"no execution provider runs {precision} here; use --precision fp32 or auto")
+    raise ProviderError(
+        "; ".join(notes) or f"no execution provider runs {precision} here; use --precision fp32 or auto"
+    )
 
 
 def cores() -> int:
@@ -116,7 +118,9 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int)
     try:
         compiled = core.compile_model(core.read_model(artifact.model, b""), "CPU", settings)
     except RuntimeError as error:
-        raise ModelError(f"{artifact.path}: OpenVINO cannot run it ({_first_line(error)}); try --provider cpu") from error
+        raise ModelError(
+            f"{artifact.path}: OpenVINO cannot run it ({_first_line(error)}); try --provider cpu"
+        ) from error
     return Session(_OpenVinoRunner(compiled), "openvino", chosen)
 
 
@@ -152,7 +156,9 @@ def _onnxruntime(artifact: Artifact, provider: str, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(artifact.model, options, providers=[provider])
     except Exception as error:  # ONNX Runtime raises its own classes
-        raise ModelError(f"{artifact.path}: ONNX Runtime cannot run it ({_first_line(error)}); export it again") from error
+        raise ModelError(
+            f"{artifact.path}: ONNX Runtime cannot run it ({_first_line(error)}); export it again"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

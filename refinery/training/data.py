@@ -88,7 +88,12 @@ class Batches:
     """Random crops of random images, uniformly with replacement; all chance comes from `generator`."""
 
     def __init__(
-        self, images: ImageSet, crop_hw: tuple[int, int], batch_size: int, generator: torch.Generator, device: torch.device
+        self,
+        images: ImageSet,
+        crop_hw: tuple[int, int],
+        batch_size: int,
+        generator: torch.Generator,
+        device: torch.device,
     ) -> None:
         self.crop_hw = crop_hw
         self.batch_size = batch_size
@@ -151,8 +156,8 @@ def _cover(image: Pixels, size_hw: tuple[int, int]) -> Pixels:
 
 def _resize_plane(plane: Pixels, size_wh: tuple[int, int]) -> Pixels:
     resized = Image.fromarray(plane.astype(np.float32)).resize(size_wh, Image.Resampling.LANCZOS)
-    top = np.iinfo(plane.dtype).max
-    return np.clip(np.rint(np.asarray(resized)), 0, top)
+    whole: Pixels = np.clip(np.rint(np.asarray(resized)), 0, np.iinfo(plane.dtype).max)
+    return whole
 
 
 def describe_fit(real_fit: Literal["resize", "crop"], real: ImageSet, size_hw: tuple[int, int]) -> str:

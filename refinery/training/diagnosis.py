@@ -19,7 +19,7 @@ def require_finite(losses: Mapping[str, float], step: int) -> None:
     if broken:
         raise TrainingError(
             f"step {step}: the loss {broken[0]!r} is {losses[broken[0]]}, so training cannot go on; the last checkpoint "
-            "is kept; try half the learning rates (refiner_lr, discriminator_lr), or precision = \"fp32\""
+            'is kept; try half the learning rates (refiner_lr, discriminator_lr), or precision = "fp32"'
         )
 
 

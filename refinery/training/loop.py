@@ -131,7 +131,9 @@ class _Run:
         self.outcome.last = numbers
         if not self.outcome.best or numbers["score"] < self.outcome.best["score"]:
             self.outcome.best = numbers
-            checkpoint.save(self.folder.best, {**self.header, "step": step, "refiner": self.method.refiner.state_dict()})
+            checkpoint.save(
+                self.folder.best, {**self.header, "step": step, "refiner": self.method.refiner.state_dict()}
+            )
 
     def save(self) -> None:
         """Write the checkpoint to resume from: everything that decides what comes next."""
@@ -153,6 +155,4 @@ class _Run:
         self.method.load_state(state["method_state"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_rng"])
-        self.outcome = Outcome(
-            step=state["step"], best=state["best"], last=state["last"], seconds=state["seconds"]
-        )
+        self.outcome = Outcome(step=state["step"], best=state["best"], last=state["last"], seconds=state["seconds"])

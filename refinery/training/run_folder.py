@@ -26,7 +26,9 @@ class RunFolder:
     def create(self, resume: bool) -> None:
         """Make the folders. Raises UsageError for a run that is there and not to be resumed, or the other way round."""
         if resume and not self.last.exists():
-            raise UsageError(f"{self.path}: nothing to resume: no checkpoints/last.safetensors; start it without --resume")
+            raise UsageError(
+                f"{self.path}: nothing to resume: no checkpoints/last.safetensors; start it without --resume"
+            )
         if not resume and self.config.exists():
             raise UsageError(f"{self.path}: holds a run already; add --resume to go on, or give another --out")
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from refinery.errors import SampleError
 from refinery.formats._source import Source
 from refinery.image import from_float, to_float
 from refinery.runtime.batching import refine_images
+from refinery.runtime.session import Runner
 from refinery.sample import FloatArray, Label, Pair
 from refinery.training.data import ImageSet
 
@@ -40,9 +41,7 @@ class Evaluation:
 
     def remaining(self) -> float:
         """Mean share of the distance to the real images that is still there: 1 as synthetic, 0 as real as real."""
-        shares = [
-            (m["refined"] - m["floor"]) / max(m["synthetic"] - m["floor"], 1e-9) for m in self.realism.values()
-        ]
+        shares = [(m["refined"] - m["floor"]) / max(m["synthetic"] - m["floor"], 1e-9) for m in self.realism.values()]
         return float(np.mean(shares))
 
     def score(self) -> float:
@@ -113,7 +112,7 @@ class Validation:
             refiner.train()
         return [to_float(from_float(image, self.held_out.bits)) for image in refined]
 
-    def _run(self, refiner: nn.Module) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    def _run(self, refiner: nn.Module) -> Runner:
         def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
             batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
             result: NDArray[np.float32] = refiner(batch).float().cpu().numpy()

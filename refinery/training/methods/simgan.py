@@ -66,9 +66,7 @@ def build_refiner(channels: int, settings: Settings) -> nn.Module:
     return module
 
 
-def create(
-    channels: int, settings: Settings, steps: int, placement: Placement, generator: torch.Generator
-) -> SimGAN:
+def create(channels: int, settings: Settings, steps: int, placement: Placement, generator: torch.Generator) -> SimGAN:
     """A training run about to begin; weights come from torch's global generator."""
     return SimGAN(channels, settings, steps, placement, generator)
 
