@@ -46,6 +46,9 @@ class Manifest:
     version: int = VERSION
 
 
+_DEFAULTS: dict[str, Any] = dataclasses.asdict(Manifest())
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A refiner ready to be run: its file, what is known about it, and the bytes as they were checked."""
@@ -118,6 +121,8 @@ def inspect_onnx(model: bytes, name: Path | str) -> int:
         proto = onnx.load_model_from_string(model)
     except Exception as error:  # protobuf raises its own classes
         raise ModelError(f"{name}: not an ONNX file; export one with `refinery export`") from error
+    if proto.functions:
+        raise ModelError(f"{name}: defines operators of its own (functions); export it with its functions inlined")
     graph = proto.graph
     _refuse_external_data(graph, name)
     domains = _domains(graph) | {i.domain for i in proto.opset_import}
@@ -156,8 +161,11 @@ def _domains(graph: Any) -> set[str]:
 
 
 def _refuse_external_data(graph: Any, name: Path | str) -> None:
+    attributes = [a for inner in _graphs(graph) for node in inner.node for a in node.attribute]
+    sparse = [s for inner in _graphs(graph) for s in inner.sparse_initializer]
+    sparse += [s for a in attributes for s in (a.sparse_tensor, *a.sparse_tensors)]
     tensors = [t for inner in _graphs(graph) for t in inner.initializer]
-    tensors += [a.t for inner in _graphs(graph) for n in inner.node for a in n.attribute if a.HasField("t")]
+    tensors += [t for a in attributes for t in (a.t, *a.tensors)] + [t for s in sparse for t in (s.values, s.indices)]
     if any(t.external_data or t.data_location == 1 for t in tensors):
         raise ModelError(f"{name}: keeps weights in other files (external data), which is refused; save it as one file")
 
@@ -170,10 +178,12 @@ def _read_manifest(file: Path) -> Manifest:
         raw = json.loads(path.read_text(encoding="utf-8"))
         known = {f.name for f in dataclasses.fields(Manifest)}
         manifest = Manifest(**{k: v for k, v in raw.items() if k in known})
-        valid = isinstance(manifest.channels, int) and isinstance(manifest.model_sha256, str)
+        valid = all(isinstance(raw.get(k, v), list if k == "value_range" else type(v)) for k, v in _DEFAULTS.items())
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not a refinery manifest ({error}); export the run again") from error
-    if manifest.version != VERSION or not valid:
+    if not valid or manifest.channels not in (1, 3):
+        raise ModelError(f"{path}: not a refinery manifest (a value of the wrong kind); export the run again")
+    if manifest.version != VERSION:
         raise ModelError(
             f"{path}: manifest version {manifest.version}, this refinery reads {VERSION}; export the run again"
         )

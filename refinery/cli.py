@@ -247,7 +247,7 @@ def inspect(
 
 def main() -> None:
     """Entry point of the `refinery` command."""
-    app()
+    app(prog_name="refinery")
 
 
 @contextmanager

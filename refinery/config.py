@@ -60,6 +60,11 @@ class TrainConfig:
     """Synthetic samples held out of training to measure drift and realism on."""
     max_drift: str = "1px"
 
+    def __post_init__(self) -> None:
+        require_at_least(
+            self, steps=0, minutes=0, batch_size=0, crop=8, log_every=1, eval_every=1, checkpoint_every=1, memory_mb=1
+        )
+
 
 @dataclass(frozen=True)
 class RefineConfig:
@@ -107,6 +112,14 @@ class InspectConfig:
     seed: int = 0
 
 
+def require_at_least(config: Any, **least: float) -> None:
+    """Raises ConfigError for a number below its least value; one that is not a number fails too."""
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        if not value >= smallest:
+            raise ConfigError(f"{name}: got {value}, expected {smallest} or more")
+
+
 def load_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dictionary. Raises ConfigError with the place of a syntax error."""
     try:
@@ -140,7 +153,10 @@ def build(kind: type[Config], table: Mapping[str, Any], options: Mapping[str, An
     for key, value in options.items():
         if value is not None:
             values[key] = _coerce(value, hints[key], f"--{key.replace('_', '-')}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}" if table else str(error)) from error
 
 
 def to_toml(tables: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import math
 import platform
 import warnings
 from collections.abc import Iterator
@@ -39,11 +40,11 @@ def export_checkpoint(path: Path, folder: Path, file_name: str, tolerance: float
     refiner = rebuild(state)
     model = to_onnx(refiner, state["channels"], state["method"])
     parity = measure_parity(model, refiner, state["channels"])
-    if not max(parity.values()) <= tolerance:
-        worst = max(parity, key=lambda shape: parity[shape])
+    worst = max(parity, key=lambda shape: (math.isnan(parity[shape]), parity[shape]))
+    if not parity[worst] <= tolerance:
         raise ModelError(
-            f"{path}: ONNX and torch differ by {parity[worst]:.2e} at {worst}, more than the tolerance {tolerance:.2e}: "
-            "not written; raise --tolerance only if you know why"
+            f"{path}: ONNX and torch differ by {parity[worst]:.2e} at {worst}, more than the tolerance "
+            f"{tolerance:.2e}: not written; raise --tolerance only if you know why"
         )
     manifest = Manifest(
         method=state["method"],
@@ -51,7 +52,7 @@ def export_checkpoint(path: Path, folder: Path, file_name: str, tolerance: float
         bits=state["bits"],
         receptive_field_px=int(getattr(refiner, "receptive_field_px", 0)),
         model_sha256=hashlib.sha256(model).hexdigest(),
-        parity={"tolerance": tolerance, "max_abs": max(parity.values()), "shapes": list(parity)},
+        parity={"tolerance": tolerance, "max_abs": parity[worst], "shapes": list(parity)},
         training={**state["training"], "step": state["step"]},
         versions=_versions(),
     )
@@ -61,13 +62,13 @@ def export_checkpoint(path: Path, folder: Path, file_name: str, tolerance: float
 
 def rebuild(state: dict[str, Any]) -> nn.Module:
     """The refiner of a checkpoint, in eval mode on the CPU. Raises ModelError if weights and settings disagree."""
-    method = find("method", state["method"])
     try:
+        method = find("method", state["method"])
         known = {field.name for field in dataclasses.fields(method.Settings)}
         settings = method.Settings(**{k: v for k, v in state["settings"].items() if k in known})
         refiner: nn.Module = method.build_refiner(state["channels"], settings)
         refiner.load_state_dict(state["refiner"] if "refiner" in state else state["method_state"]["refiner"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(
             f"checkpoint does not fit its own settings ({error}); it was written by another refinery"
         ) from error

@@ -32,9 +32,13 @@ class Journal:
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Journal:
-        self._claim()
-        self._drop_half_line()
-        self._file = self.manifest.open("ab")
+        try:
+            self._claim()
+            self._drop_half_line()
+            self._file = self.manifest.open("ab")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,11 +52,14 @@ class Journal:
         with self.manifest.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
+                    record: Line = json.loads(line)
+                    record["key"], record["image"], record["status"], record["labels"]
+                except (ValueError, KeyError, TypeError) as error:
                     raise OutputError(
-                        f"{self.manifest}, line {number}: not JSON; the journal was changed; give an empty --out"
+                        f"{self.manifest}, line {number}: not a sample's line; the journal was changed; give an empty "
+                        "--out"
                     ) from error
+                yield record
 
     def append(self, lines: Iterable[Line]) -> None:
         """Write whole lines. Raises OutputError when the disk is full."""
@@ -74,7 +81,7 @@ class Journal:
             summary: Line = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return summary
+        return summary if isinstance(summary, dict) and "samples" in summary else None
 
     def _claim(self) -> None:
         """Make the folder ours, or find that it is. Raises OutputError."""
@@ -94,9 +101,11 @@ class Journal:
         except OSError as error:
             raise OutputError(f"{self.out}: cannot be written ({error.strerror}); give another --out") from error
         except ValueError as error:
-            raise OutputError(f"{self.folder}/job.json: not JSON; give an empty --out") from error
+            raise OutputError(f"{self.folder}/job.json: not the job of a refine run; give an empty --out") from error
 
-    def _require_same(self, known: dict[str, Any]) -> None:
+    def _require_same(self, known: Any) -> None:
+        if not isinstance(known, dict):
+            raise ValueError("not an object")
         different = [key for key in self.job if known.get(key) != self.job[key]]
         if different:
             key = different[0]

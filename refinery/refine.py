@@ -6,6 +6,7 @@ sample's result is does not depend on the chunk it was in.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 from collections import deque
@@ -14,12 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from refinery.annotations import read_labels
 from refinery.checks import CheckContext, overall, run_checks
 from refinery.config import OnDrift
-from refinery.errors import OutputError, RefineryError, SampleError
+from refinery.errors import ModelError, OutputError, RefineryError, SampleError
 from refinery.formats._files import Files
-from refinery.formats._source import Loose, Sink, Source
+from refinery.formats._source import Sink, Source
 from refinery.image import Decoded, from_float, to_float
 from refinery.journal import Journal, Line
 from refinery.runtime.batching import refine_images
@@ -65,26 +69,52 @@ def refine_dataset(
     options: RefineOptions,
     journal: Journal,
     progress: Callable[[int], None],
-) -> None:
+) -> list[str]:
     """Refine all that the journal does not hold yet, and carry everything else.
 
     progress: told how many samples are done, after every chunk.
+    Returns one line for each loose file that could not be read and so is missing in the output.
     Raises OutputError when the output cannot be written, RefineryError when a label fails and on_drift is `fail`.
     """
-    samples = _without_done(_carry_loose(source, sink), journal, progress, options)
+    not_carried: list[str] = []
+    samples = _without_done(_carry_loose(source, sink, not_carried), journal, progress, options)
     delivery = Delivery(source, sink, Files(journal.out), options)
     workers = options.workers or min(8, cores())
     with ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool:
         first = next(samples, None)
         if first is not None:
             chunks = chunked(itertools.chain([first], samples), _chunk_size(source, first))
-            prepared = ahead(pool, lambda chunk: [prepare(source, sample, options) for sample in chunk], chunks)
-            refined = (refine_chunk(session, chunk, options) for chunk in prepared)
+            prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
+            refined = (refine_chunk(session, part, options) for part in whole_chunks(source, prepared, options))
             for lines in ahead(pool, delivery.finish, refined):
                 journal.append(lines)
                 _stop_if_told(lines, options)
                 progress(len(lines))
     sink.finish()
+    return not_carried
+
+
+def prepare_part(source: Source, chunk: list[Sample], options: RefineOptions) -> tuple[list[Work], list[Sample]]:
+    """Prepare samples until they hold CHUNK_PIXELS, and say which are left: after a small one may come huge ones."""
+    works: list[Work] = []
+    pixels = 0
+    for sample in chunk:
+        if pixels >= CHUNK_PIXELS:
+            break
+        works.append(prepare(source, sample, options))
+        pixels += 0 if (synthetic := works[-1].synthetic) is None else synthetic.shape[0] * synthetic.shape[1]
+    return works, chunk[len(works) :]
+
+
+def whole_chunks(
+    source: Source, parts: Iterable[tuple[list[Work], list[Sample]]], options: RefineOptions
+) -> Iterator[list[Work]]:
+    """Prepared parts, each followed by what was left of its chunk."""
+    for works, left in parts:
+        yield works
+        while left:
+            works, left = prepare_part(source, left, options)
+            yield works
 
 
 def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
@@ -100,20 +130,48 @@ def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
                 f"{kinds[options.channels]} images; convert it, or train on such images"
             )
         work.synthetic = to_float(work.decoded.pixels)
-        if options.context is not None:
-            sidecars = {path: source.read_file(path) for path in sample.sidecars}
-            work.labels, work.problems = read_labels(sidecars, work.decoded.size_hw)
     except SampleError as error:
         work.error = str(error)
+    if options.context is not None and work.decoded is not None and not work.error:
+        sidecars, unreadable = read_sidecars(source, sample)
+        work.labels, problems = read_labels(sidecars, work.decoded.size_hw)
+        work.problems = (*unreadable, *problems)
     return work
 
 
+def read_sidecars(source: Source, sample: Sample) -> tuple[dict[str, bytes], list[str]]:
+    """A sample's sidecars by path, and one line for each that cannot be read."""
+    sidecars: dict[str, bytes] = {}
+    unreadable: list[str] = []
+    for path in sample.sidecars:
+        try:
+            sidecars[path] = source.read_file(path)
+        except SampleError as error:
+            unreadable.append(str(error))
+    return sidecars, unreadable
+
+
 def refine_chunk(session: Session, chunk: list[Work], options: RefineOptions) -> list[Work]:
-    """Run the model on all images of a chunk that could be read."""
+    """Run the model on all images of a chunk that could be read; what it makes no image of is an error.
+
+    Raises ModelError when the model does not run.
+    """
     usable = [work for work in chunk if not work.error]
     images = [work.synthetic for work in usable if work.synthetic is not None]
-    for work, refined in zip(usable, refine_images(session.run, images, options.batch_size), strict=True):
-        work.refined = refined
+    try:
+        refined_images = refine_images(session.run, images, options.batch_size)
+    except (RefineryError, MemoryError):
+        raise
+    except Exception as error:  # each provider raises its own classes
+        raise ModelError(
+            f"the model failed on {usable[0].sample.image} ({' '.join(str(error).split())[:200]}); "
+            "try --provider cpu, or export it again"
+        ) from error
+    for work, refined in zip(usable, refined_images, strict=True):
+        if np.isfinite(refined).all():
+            work.refined = refined
+        else:
+            work.error = f"{work.sample.image}: the refiner made NaN or infinite pixels of it; train or export it again"
     return chunk
 
 
@@ -139,8 +197,8 @@ class Delivery:
     def _deliver(self, work: Work, pixels: Any) -> Line:
         """Write the sample's files as its verdict demands."""
         sample = work.sample
-        for path in sample.sidecars:
-            self._carry_sidecar(path)
+        lost = [line for path in sample.sidecars if (line := self._carry_sidecar(path))]
+        work.error = "; ".join([work.error, *lost] if work.error else lost)
         if work.data is None or work.decoded is None or work.error:
             return self._reject(work)
         try:
@@ -157,16 +215,30 @@ class Delivery:
         return _line(work, "quarantined", 0.0, work.data)
 
     def _reject(self, work: Work) -> Line:
-        """Carry the image as it is; one that cannot even be read is listed and is all that is missing."""
+        """Carry the image as it is; one that cannot even be copied is listed and is all that is missing."""
         if work.data is not None:
             self.sink.write_image(work.sample, work.data)
+        else:
+            with contextlib.suppress(SampleError):  # it is listed with the error of reading it
+                self.sink.carry(work.sample.image)
         return _line(work, "rejected", 0.0, work.data or b"")
 
-    def _carry_sidecar(self, path: str) -> None:
-        """Carry a sidecar and compare what stands in the output with what stands in the input."""
-        self.sink.carry(path)
-        if self.sink.read_back(path) != self.source.read_file(path):
+    def _carry_sidecar(self, path: str) -> str:
+        """Carry a sidecar and compare what stands in the output with what stands in the input.
+
+        Returns why it could not be read; empty when all is well.
+        """
+        try:
+            self.sink.carry(path)
+        except SampleError as error:
+            return str(error)
+        try:
+            expected = self.source.read_file(path)
+        except SampleError:  # copied, but too large to be compared in memory, or no label
+            return ""
+        if self.sink.read_back(path) != expected:
             raise OutputError(f"{path}: differs from its source after copying; check the disk, then run it again")
+        return ""
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -193,13 +265,16 @@ def ahead(
             future.cancel()
 
 
-def _carry_loose(source: Source, sink: Sink) -> Iterator[Sample]:
-    """The samples of a stream of entries; files that belong to none are carried on the way."""
+def _carry_loose(source: Source, sink: Sink, not_carried: list[str]) -> Iterator[Sample]:
+    """The samples of a stream of entries; files that belong to none are carried on the way, or noted."""
     for entry in source.entries():
-        if isinstance(entry, Loose):
-            sink.carry(entry.path)
-        else:
+        if isinstance(entry, Sample):
             yield entry
+            continue
+        try:
+            sink.carry(entry.path)
+        except SampleError as error:
+            not_carried.append(str(error))
 
 
 def _without_done(
@@ -219,7 +294,7 @@ def _without_done(
 
 
 def _chunk_size(source: Source, first: Sample) -> int:
-    """Samples a chunk, so that a chunk of images like the first holds a bounded number of pixels."""
+    """Samples a chunk, so that images like the first are prepared side by side; `prepare_part` holds the bound."""
     try:
         height, width = source.decode(source.read(first), first).size_hw
     except SampleError:
@@ -227,7 +302,7 @@ def _chunk_size(source: Source, first: Sample) -> int:
     return max(1, min(CHUNK_SAMPLES, CHUNK_PIXELS // (height * width)))
 
 
-def _quantise(work: Work) -> Any:
+def _quantise(work: Work) -> NDArray[np.uint8] | NDArray[np.uint16]:
     assert work.decoded is not None
     assert work.refined is not None
     return from_float(work.refined, work.decoded.bits)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from refinery.sample import FloatArray
 
-POINTS_PER_WINDOW = 144
+POINTS_PER_WINDOW = 96
 POINTS_PER_IMAGE = 400
 BAND_OFFSETS_PX = (-1.5, 0.0, 1.5)
 DISC_MARGIN = 1.25
@@ -24,14 +26,18 @@ BAND_WIDTH_PX = 4.5
 class Windows:
     """M windows of K sample points each.
 
-    points_xy: (M, K, 2) float32 px. area_px: (M,) what the points stand for.
+    points_xy: (M, K, 2) float32 px, neighbours one after the other. area_px: (M,) what the points stand for.
     expected: (M, K) complex64 double-angle direction of the label's own edge at each point, None where it is not known;
-        what crosses it there (a lid over an iris) is not the label and is left out.
+        what crosses it there (a lid over an iris) is not the label and counts less.
+    facing: (M, 2, 2) float32, None for a label that is all of a thing and not its outline. facing @ shift is what a
+        shift moves an outline across itself (root mean square over its length): (N / largest eigenvalue of N)^(1/2)
+        with N the mean of n n^T over its normals n. It is the identity for a circle; along a straight edge it is 0.
     """
 
     points_xy: FloatArray = field(repr=False)
     area_px: FloatArray = field(repr=False)
     expected: NDArray[np.complex64] | None = field(default=None, repr=False)
+    facing: FloatArray | None = field(default=None, repr=False)
 
 
 def default_radius_px(size_hw: tuple[int, int]) -> float:
@@ -44,12 +50,18 @@ def disc_windows(centres_xy: NDArray[Any], radii_xy: NDArray[Any]) -> Windows:
 
     centres_xy, radii_xy: (M, 2) px.
     """
-    rank = np.arange(POINTS_PER_WINDOW, dtype=np.float32) + np.float32(0.5)
-    radius = np.sqrt(rank / POINTS_PER_WINDOW)
-    angle = rank * np.float32(np.pi * (3.0 - np.sqrt(5.0)))
-    spiral = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=-1).astype(np.float32)
-    points = centres_xy[:, None, :] + radii_xy[:, None, :] * spiral
+    points = centres_xy[:, None, :] + radii_xy[:, None, :] * _spiral()
     return _windows(points, np.pi * radii_xy[:, 0] * radii_xy[:, 1])
+
+
+@lru_cache(maxsize=1)
+def _spiral() -> FloatArray:
+    """Points (K, 2) that fill the unit disc, sector by sector."""
+    rank = np.arange(POINTS_PER_WINDOW) + 0.5
+    radius, angle = np.sqrt(rank / POINTS_PER_WINDOW), rank * np.pi * (3.0 - np.sqrt(5.0)) % (2 * np.pi)
+    around = np.argsort(angle)
+    points = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=-1)
+    return np.asarray(points[around], dtype=np.float32)
 
 
 def contour_windows(polygons: Sequence[NDArray[Any]]) -> Windows:
@@ -63,21 +75,33 @@ def contour_windows(polygons: Sequence[NDArray[Any]]) -> Windows:
         vertices = np.stack([polygons[i] for i in chosen]).astype(np.float64)
         stacked[chosen], tangents[chosen], lengths[chosen] = _walk(vertices, per_row)
     normals = np.stack((-tangents[..., 1], tangents[..., 0]), axis=-1)
-    rows = [stacked + offset * normals for offset in BAND_OFFSETS_PX]
-    expected = np.tile((normals[..., 0] + 1j * normals[..., 1]) ** 2, (1, len(rows)))
-    return _windows(np.concatenate(rows, axis=1), lengths * BAND_WIDTH_PX, expected.astype(np.complex64))
+    band = stacked[:, :, None] + np.array(BAND_OFFSETS_PX)[:, None] * normals[:, :, None]
+    points, across = band.reshape(len(polygons), -1, 2), np.repeat(normals, len(BAND_OFFSETS_PX), axis=1)
+    return _windows(points, lengths * BAND_WIDTH_PX, across)
 
 
 def mask_windows(masks: Sequence[NDArray[Any]]) -> Windows:
     """The two-pixel band on both sides of a mask's edge; each mask is (H, W) bool and has an edge."""
     points = np.empty((len(masks), POINTS_PER_WINDOW, 2))
+    normals = np.empty_like(points)
     areas = np.empty(len(masks))
     for i, mask in enumerate(masks):
         rows, columns = np.nonzero(edge_band(mask))
         chosen = np.linspace(0, len(rows) - 1, POINTS_PER_WINDOW).round().astype(np.intp)
         points[i] = np.stack((columns[chosen], rows[chosen]), axis=-1)
+        normals[i] = _mask_normals(mask, rows[chosen], columns[chosen])
         areas[i] = len(rows)
-    return _windows(points, areas)
+    return _windows(points, areas, normals)
+
+
+def _mask_normals(mask: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float64]:
+    """Unit normals (K, 2), in (x, y), of a mask's edge: the gradient of the mask over the 5 x 5 px at each point."""
+    padded = np.pad(np.asarray(mask, dtype=bool), 2, mode="edge")
+    around = sliding_window_view(padded, (5, 5))[rows, columns].astype(np.float64)
+    steps, bell = np.arange(-2.0, 3.0), np.array([1.0, 4.0, 6.0, 4.0, 1.0])
+    weights = np.stack((np.outer(bell, steps * bell), np.outer(steps * bell, bell)))
+    gradient = np.tensordot(around, weights, axes=((1, 2), (1, 2)))
+    return np.asarray(gradient / np.maximum(np.hypot(gradient[:, :1], gradient[:, 1:]), 1e-9))
 
 
 def edge_band(mask: NDArray[Any]) -> NDArray[np.bool_]:
@@ -117,5 +141,19 @@ def _walk(vertices: NDArray[np.float64], steps: int) -> tuple[NDArray[Any], NDAr
     return positions, unit, lengths
 
 
-def _windows(points: NDArray[Any], areas: NDArray[Any], expected: NDArray[np.complex64] | None = None) -> Windows:
-    return Windows(points.astype(np.float32), np.asarray(areas, dtype=np.float32), expected)
+def _facing(normals: NDArray[Any]) -> FloatArray:
+    """(N / largest eigenvalue of N)^(1/2) for normals (M, K, 2); see `Windows`."""
+    mean = np.matmul(np.swapaxes(normals, 1, 2), normals) / np.maximum((normals**2).sum(axis=(1, 2)), 1e-9)[:, None, None]
+    root = np.sqrt(np.maximum(mean[:, 0, 0] * mean[:, 1, 1] - mean[:, 0, 1] ** 2, 0.0))
+    largest = 0.5 + np.sqrt(np.maximum(0.25 - root**2, 0.0))
+    scale = 1.0 / np.sqrt((1.0 + 2.0 * root) * largest)
+    return np.asarray((mean + root[:, None, None] * np.eye(2)) * scale[:, None, None], dtype=np.float32)
+
+
+def _windows(points: NDArray[Any], areas: NDArray[Any], normals: NDArray[Any] | None = None) -> Windows:
+    """Windows in float32; with the label's normals (M, K, 2) at the points, what to expect there."""
+    place, size = points.astype(np.float32), np.asarray(areas, dtype=np.float32)
+    if normals is None:
+        return Windows(place, size)
+    expected = ((normals[..., 0] + 1j * normals[..., 1]) ** 2).astype(np.complex64)
+    return Windows(place, size, expected, _facing(normals))

@@ -27,7 +27,6 @@ MIN_EXTENT_PX = 4.0
 FAR_PX = 1e6
 MIN_ENERGY = 0.01
 MIN_INSIDE = 0.5
-BOUND_SIGMAS = 1.645
 
 
 def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
@@ -84,9 +83,9 @@ def _check_kind(
     windows = _windows(kind, [label for _, label in jobs], batch.size_hw)
     image_of = np.array([i for i, _ in jobs], dtype=np.intp)
     measured = measure(batch.synthetic_field, batch.refined_field, image_of, windows, context.radius_px)
-    lower, upper = drift_bounds_px(measured)
+    drifts = _drifts(measured, windows.facing)
     for m, (i, label) in enumerate(jobs):
-        findings[i].append(_judge(label, measured, m, (float(lower[m]), float(upper[m])), context))
+        findings[i].append(_judge(label, measured, m, drifts[m], context))
 
 
 def _windows(kind: str, labels: Sequence[Label], size_hw: tuple[int, int]) -> Windows:
@@ -100,14 +99,6 @@ def _windows(kind: str, labels: Sequence[Label], size_hw: tuple[int, int]) -> Wi
         corners = np.array(values, dtype=np.float32).reshape(-1, 2, 2)
         return disc_windows(corners.mean(axis=1), np.abs(corners[:, 1] - corners[:, 0]) / 2 * np.float32(DISC_MARGIN))
     return contour_windows(values) if kind == "contour" else mask_windows(values)
-
-
-def drift_bounds_px(measured: Displacements) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper 95% bound of how far each window moved: the length of |shift| -+ 1.645 sigma per axis."""
-    along = np.abs(np.einsum("mij,mj->mi", measured.axes, measured.shift_px))
-    slack = BOUND_SIGMAS * measured.sigma_px
-    lower, upper = np.maximum(along - slack, 0.0), along + slack
-    return np.hypot(lower[:, 0], lower[:, 1]), np.hypot(upper[:, 0], upper[:, 1])
 
 
 def _judge(

@@ -17,6 +17,10 @@ from refinery.formats._source import Source
 from refinery.jobs._observer import Observer, Silent
 from refinery.registry import find
 
+MIN_HELD_OUT, MIN_REAL = 4, 8
+"""What realism needs to compare two sets: two halves of the real images are compared too."""
+NAMED = 5
+
 
 def train(
     config: TrainConfig, table: Mapping[str, Any] | None = None, resume: bool = False, observer: Observer | None = None
@@ -104,7 +108,13 @@ def _load_data(config: TrainConfig) -> _Data:
     real_source = open_dataset(Path(config.real))
     synthetic = load(source, config.memory_mb, "synthetic dataset")
     real = load(real_source, config.memory_mb, "real dataset")
-    problems = [f"left out: {line}" for line in (*synthetic.skipped[:5], *real.skipped[:5])]
+    problems = [line for images in (synthetic, real) for line in _left_out(images.skipped)]
+    for images, path, least in ((synthetic, config.synthetic, 2 * MIN_HELD_OUT), (real, config.real, MIN_REAL)):
+        if len(images.images) < least:
+            raise DatasetError(
+                f"{path}: {len(images.images)} usable image(s); training needs {least}, and hundreds "
+                "to do well"
+            )
     if real.channels < synthetic.channels:
         raise DatasetError(
             f"the real images in {config.real} are gray, the synthetic ones in {config.synthetic} are colour: a "
@@ -114,7 +124,9 @@ def _load_data(config: TrainConfig) -> _Data:
         problems.append("real images are colour, synthetic ones gray: the real images are used as gray")
     smallest = min(synthetic.smallest_hw)
     size_hw = synthetic.size_hw if config.real_fit == "resize" else (smallest, smallest)
-    fitted = real if _fits(real, synthetic, config.real_fit) else resize_to_cover(real, size_hw, synthetic.channels)
+    fitted = real
+    if not _fits(real, synthetic, config.real_fit):
+        fitted = resize_to_cover(real, size_hw, synthetic.channels, shrink=config.real_fit == "resize")
     if fitted.bits != synthetic.bits:
         problems.append(f"real images have {real.bits} bits, synthetic ones {synthetic.bits}: both are used as [-1, 1]")
     kept, held_out = _hold_out(synthetic, config.validation)
@@ -126,9 +138,15 @@ def _load_data(config: TrainConfig) -> _Data:
         crop_size(synthetic, fitted, config.crop),
         synthetic.channels,
         synthetic.bits,
-        "as they are" if fitted is real else f"scaled to cover {size_hw[1]}x{size_hw[0]} px",
+        "cropped" if fitted is real or config.real_fit == "crop" else f"scaled to cover {size_hw[1]}x{size_hw[0]} px",
         tuple(problems),
     )
+
+
+def _left_out(skipped: tuple[str, ...]) -> list[str]:
+    """What to say about images that cannot be used: the first few, and how many more."""
+    lines = [f"left out: {line}" for line in skipped[:NAMED]]
+    return lines + ([f"left out: {len(skipped) - NAMED:,} more images"] if len(skipped) > NAMED else [])
 
 
 def _fits(real: Any, synthetic: Any, real_fit: str) -> bool:
@@ -140,11 +158,9 @@ def _fits(real: Any, synthetic: Any, real_fit: str) -> bool:
 
 
 def _hold_out(synthetic: Any, most: int) -> tuple[Any, Any]:
-    """Training images and evenly spread held-out ones: at most a fifth of them, at least one of each."""
+    """Training images and evenly spread held-out ones: at most a fifth, but enough to compare with real ones."""
     total = len(synthetic.images)
-    if total < 2:
-        raise DatasetError("one synthetic image is not a dataset; give at least a few hundred")
-    count = max(1, min(most, total // 5))
+    count = max(MIN_HELD_OUT, min(most, total // 5))
     chosen = {i * total // count for i in range(count)}
     return synthetic.select([i for i in range(total) if i not in chosen]), synthetic.select(sorted(chosen))
 
@@ -180,7 +196,7 @@ def _fingerprint(images: Any) -> str:
     """SHA-256 over keys and pixels, in order."""
     digest = hashlib.sha256()
     for sample, image in zip(images.samples, images.images, strict=True):
-        digest.update(sample.key.encode())
+        digest.update(sample.key.encode("utf-8", "surrogateescape"))
         digest.update(image.tobytes())
     return digest.hexdigest()
 

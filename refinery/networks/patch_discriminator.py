@@ -12,6 +12,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from refinery.errors import TrainingError
+
 Variant = Literal["eyes", "hands", "small"]
 _LAYERS: dict[str, tuple[tuple[int, int, int], ...]] = {
     # (kernel, stride, width); width 0 is a max-pool
@@ -26,6 +28,8 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, channels: int, variant: Variant = "eyes", padding: Literal["zeros", "none"] = "none") -> None:
         super().__init__()
+        self.variant = variant
+        self.smallest_side_px = _smallest_side(_LAYERS[variant]) if padding == "none" else 1
         layers: list[nn.Module] = []
         width_in = channels
         for kernel, stride, width in _LAYERS[variant]:
@@ -38,7 +42,13 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(width_in, 2, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits of every patch."""
+        """The logits of every patch. Raises TrainingError for images smaller than one patch."""
+        height, width = images.shape[2:]
+        if min(height, width) < self.smallest_side_px:
+            raise TrainingError(
+                f"the discriminator {self.variant!r} looks at patches of {self.smallest_side_px} px, but the training "
+                f'crops are {width}x{height} px; set discriminator_variant = "small" or discriminator_padding = "zeros"'
+            )
         logits: Tensor = self.layers(images)
         return logits
 
@@ -46,3 +56,11 @@ class PatchDiscriminator(nn.Module):
 def build(channels: int, **settings: object) -> PatchDiscriminator:
     """The discriminator for images of `channels` channels; settings are the constructor's."""
     return PatchDiscriminator(channels, **settings)  # type: ignore[arg-type]
+
+
+def _smallest_side(layers: tuple[tuple[int, int, int], ...]) -> int:
+    """Side in px of the patch that one pair of logits sees, without padding."""
+    side = 1
+    for kernel, stride, _ in reversed(layers):
+        side = (side - 1) * stride + kernel
+    return side

@@ -82,4 +82,11 @@ def build(channels: int, **settings: object) -> ResnetRefiner:
 
 
 def _reflect(features: Tensor, margin: int) -> Tensor:
-    return functional.pad(features, (margin,) * 4, mode="reflect") if margin else features
+    """Pad by reflection in the tensor's own type: autocast would widen it to float32 and back, a tenth of a step."""
+    if not margin:
+        return features
+    kind = features.device.type
+    if not torch.is_autocast_enabled(kind):
+        return functional.pad(features, (margin,) * 4, mode="reflect")
+    with torch.autocast(kind, enabled=False):
+        return functional.pad(features, (margin,) * 4, mode="reflect")

@@ -20,7 +20,10 @@ class TerminalObserver:
     """Draws a bar where stderr is a terminal, and writes a line every ten seconds where it is not."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        # Paths may hold [brackets] or :colons:, which are neither markup nor emoji.
+        self.console = Console(
+            stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stderr.isatty()
+        )
         self.bar: Progress | None = None
         self.task: TaskID | None = None
         self.last_line_at = 0.0
@@ -46,7 +49,7 @@ class TerminalObserver:
 
     def say(self, sentence: str) -> None:
         """A line above the bar."""
-        (self.bar.console if self.bar else self.console).print(sentence, markup=False)
+        (self.bar.console if self.bar else self.console).print(sentence)
 
     def progress(self, record: dict[str, Any], total: int) -> None:
         """Move the bar, or write a line now and then."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from refinery.errors import ModelError
 from refinery.runtime.session import Runner
 from refinery.sample import FloatArray
 
@@ -47,5 +48,10 @@ def refine_images(run: Runner, images: Sequence[FloatArray], asked: int = 0) -> 
 
 def _refine_batch(run: Runner, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     """(B, H, W, C) through a network that takes (B, C, H, W)."""
-    refined = run(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))
+    planes = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+    refined = run(planes)
+    if refined.shape != planes.shape:
+        raise ModelError(
+            f"the model turns a batch of shape {planes.shape} into {refined.shape}; a refiner keeps the shape"
+        )
     return refined.transpose(0, 2, 3, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -55,7 +56,7 @@ def open_session(artifact: Artifact, provider: Provider, precision: RefinePrecis
             continue
         try:
             return replace(_OPENERS[name](artifact, precision, threads), note="; ".join(notes))
-        except ProviderError as error:
+        except (MissingExtraError, ModelError, ProviderError) as error:
             notes.append(str(error))
     raise ProviderError(
         "; ".join(notes) or f"no execution provider runs {precision} here; use --precision fp32 or auto"
@@ -78,7 +79,7 @@ def _offered(name: ProviderName, precision: RefinePrecision) -> bool:
 
 def _cuda_device_present() -> bool:
     """An NVIDIA device node: asking ONNX Runtime for CUDA without one logs errors and falls back."""
-    return any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version"))
+    return any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version"))
 
 
 def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -19,7 +19,7 @@ VERSION = 1
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write nested dicts and lists of tensors, numbers, strings and None; appears whole or not at all."""
     tensors: dict[str, Tensor] = {}
-    skeleton = _pack(state, tensors, "")
+    skeleton = _pack(state, tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata={"refinery": json.dumps({"version": VERSION, "state": skeleton})})
@@ -27,32 +27,35 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what save wrote, on the CPU. Raises ModelError for a missing, foreign or newer file."""
+    """Read what save wrote, on the CPU, in the memory order it had. Raises ModelError for a foreign or newer file."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("refinery", "{}"))
+            header = dict(json.loads((file.metadata() or {}).get("refinery", "{}")))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
         raise ModelError(f"{path}: no such checkpoint") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{path}: not a refinery checkpoint ({error}); pickled files are never read") from error
     if header.get("version") != VERSION:
         raise ModelError(
             f"{path}: checkpoint version {header.get('version')}, this refinery reads {VERSION}; train again or use "
             "the refinery that wrote it"
         )
-    state: dict[str, Any] = _unpack(header["state"], tensors)
-    return state
+    try:
+        return dict(_unpack(header["state"], tensors))
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path}: a broken checkpoint ({type(error).__name__}: {error}); use another one") from error
 
 
-def _pack(tree: Any, tensors: dict[str, Tensor], path: str) -> Any:
+def _pack(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(tree, Tensor):
-        tensors[path] = tree.detach().cpu().contiguous().clone()
-        return {"tensor": path}
+        name = f"{len(tensors):05d}"
+        tensors[name] = tree.detach().cpu().contiguous().clone()
+        return {"channels_last" if _is_channels_last(tree) else "tensor": name}
     if isinstance(tree, dict):
-        return {"dict": [[key, _pack(value, tensors, f"{path}/{key}")] for key, value in tree.items()]}
+        return {"dict": [[key, _pack(value, tensors)] for key, value in tree.items()]}
     if isinstance(tree, list | tuple):
-        return {"list": [_pack(value, tensors, f"{path}/{i}") for i, value in enumerate(tree)]}
+        return {"list": [_pack(value, tensors) for value in tree]}
     return {"value": tree}
 
 
@@ -60,6 +63,8 @@ def _unpack(packed: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     ((kind, content),) = packed.items()
     if kind == "tensor":
         return tensors[content]
+    if kind == "channels_last":
+        return tensors[content].contiguous(memory_format=torch.channels_last)
     if kind == "dict":
         return {key: _unpack(value, tensors) for key, value in content}
     if kind == "list":
@@ -67,7 +72,6 @@ def _unpack(packed: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     return content
 
 
-def remove_temporary(folder: Path) -> None:
-    """Delete what a killed run left half-written."""
-    for leftover in folder.glob("*.tmp"):
-        os.unlink(leftover)
+def _is_channels_last(tensor: Tensor) -> bool:
+    """Whether it must lie in memory that way again: fused optimisers pair a weight's state with it by memory order."""
+    return tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,13 +75,14 @@ def load(source: Source, memory_mb: int, name: str) -> ImageSet:
     return _of_one_kind(images, samples, skipped)
 
 
-def resize_to_cover(images: ImageSet, size_hw: tuple[int, int], channels: int) -> ImageSet:
+def resize_to_cover(images: ImageSet, size_hw: tuple[int, int], channels: int, shrink: bool = True) -> ImageSet:
     """Scale each image, keeping its proportions, to the smallest size that covers `size_hw`; match the channels.
 
-    Only for real images: they carry no labels that a change of size could falsify.
+    shrink: whether larger images are made smaller too. Only for real images: they carry no labels that a change of
+    size could falsify.
     """
-    fitted = [_cover(as_channels(image, channels), size_hw) for image in images.images]
-    return ImageSet(fitted, images.samples, channels, 8 if images.bits == 8 else 16, images.skipped)
+    fitted = [_cover(as_channels(image, channels), size_hw, shrink) for image in images.images]
+    return ImageSet(fitted, images.samples, channels, images.bits, images.skipped)
 
 
 class Batches:
@@ -144,9 +145,11 @@ def _of_one_kind(images: list[Pixels], samples: list[Sample], skipped: list[str]
     return ImageSet([images[i] for i in keep], [samples[i] for i in keep], channels, bits, tuple(skipped))
 
 
-def _cover(image: Pixels, size_hw: tuple[int, int]) -> Pixels:
+def _cover(image: Pixels, size_hw: tuple[int, int], shrink: bool) -> Pixels:
     height, width = image.shape[:2]
     scale = max(size_hw[0] / height, size_hw[1] / width)
+    if scale <= 1 and not shrink:
+        return image
     target = (max(size_hw[1], round(width * scale)), max(size_hw[0], round(height * scale)))
     if target == (width, height):
         return image
@@ -158,10 +161,3 @@ def _resize_plane(plane: Pixels, size_wh: tuple[int, int]) -> Pixels:
     resized = Image.fromarray(plane.astype(np.float32)).resize(size_wh, Image.Resampling.LANCZOS)
     whole: Pixels = np.clip(np.rint(np.asarray(resized)), 0, np.iinfo(plane.dtype).max)
     return whole
-
-
-def describe_fit(real_fit: Literal["resize", "crop"], real: ImageSet, size_hw: tuple[int, int]) -> str:
-    """How the real images are brought to the synthetic size, for the table."""
-    if all(image.shape[:2] == size_hw for image in real.images):
-        return "same size"
-    return f"scaled to cover {size_hw[1]}x{size_hw[0]}" if real_fit == "resize" else "random crops"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from refinery.errors import TrainingError
 
@@ -18,9 +22,25 @@ def require_finite(losses: Mapping[str, float], step: int) -> None:
     broken = [name for name, value in losses.items() if not math.isfinite(value)]
     if broken:
         raise TrainingError(
-            f"step {step}: the loss {broken[0]!r} is {losses[broken[0]]}, so training cannot go on; the last checkpoint "
-            'is kept; try half the learning rates (refiner_lr, discriminator_lr), or precision = "fp32"'
+            f"step {step}: the loss {broken[0]!r} is {losses[broken[0]]}, so training cannot go on; {_WHAT_TO_TRY}"
         )
+
+
+def require_finite_state(state: Any, step: int) -> None:
+    """Raises TrainingError when a tensor that a checkpoint would keep holds NaN or infinity."""
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(state)):
+        raise TrainingError(f"step {step}: weights became NaN or infinite, so training cannot go on; {_WHAT_TO_TRY}")
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, dict):
+        for value in tree.values():
+            yield from _tensors(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from _tensors(value)
 
 
 class Watch:
@@ -47,6 +67,9 @@ class Watch:
         return sentence if holds and streak + 1 == self.patience else ""
 
 
+_WHAT_TO_TRY = (
+    'the last checkpoint is kept; try half the learning rates (refiner_lr, discriminator_lr), or precision = "fp32"'
+)
 _WON = (
     "the discriminator tells every patch apart, so the refiner learns nothing new; try a lower discriminator_lr, "
     "refiner_steps = 2, a smaller lambda_reg, or real images that look more like the synthetic ones"

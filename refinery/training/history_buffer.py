@@ -51,7 +51,7 @@ class HistoryBuffer:
         self.filled += free
         rest = refined[free:][: self.size]
         chosen = torch.randperm(self.size, generator=self.generator)[: rest.shape[0]]
-        self.images[chosen.to(refined.device)] = rest
+        self.images[chosen.to(refined.device)] = rest.to(self.images.dtype)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

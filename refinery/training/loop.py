@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from refinery.config import TrainConfig
+from refinery.errors import ModelError, UsageError
 from refinery.report.picture import save_png
 from refinery.training import checkpoint
 from refinery.training.data import Batches
-from refinery.training.diagnosis import Watch, require_finite
+from refinery.training.diagnosis import Watch, require_finite, require_finite_state
 from refinery.training.methods._method import Method
 from refinery.training.run_folder import RunFolder
 from refinery.training.stats import StatsLog
@@ -76,6 +77,8 @@ def run_training(
             done = step + 1
             run.outcome.step, run.outcome.seconds = done, time.monotonic() - started
             ending = run.ending(observer)
+            evaluates = done % config.eval_every == 0 or ending in ("steps", "minutes")
+            saves = done % config.checkpoint_every == 0 or bool(ending)
             if done % config.log_every == 0 or done == 1 or ending:
                 numbers = {name: round(float(value), 6) for name, value in losses.items()}
                 require_finite(numbers, done)
@@ -86,13 +89,15 @@ def run_training(
                 observer.progress({**record, "done": done, "eta_s": run.seconds_left(rate)}, method.total_steps)
                 for sentence in watch.advice(method.phase(step), numbers):
                     observer.say(f"step {done}: {sentence}")
-            if ending != "interrupt" and (done % config.eval_every == 0 or ending):
+            if evaluates or saves:
+                require_finite_state(method.state(), done)
+            if evaluates:
                 evaluation = evaluate(method.refiner)
                 log.write({"step": done, **evaluation.numbers()})
                 observer.say(f"step {done}: {evaluation.sentence()}")
                 save_png(evaluation.pictures, folder.samples / f"step_{done:06d}.png")
                 run.judge(evaluation, done)
-            if done % config.checkpoint_every == 0 or ending:
+            if saves:
                 run.save()
             if ending:
                 run.outcome.stopped_by = ending
@@ -152,7 +157,14 @@ class _Run:
     def restore(self) -> None:
         """Go back to the last checkpoint."""
         state = checkpoint.load(self.folder.last)
-        self.method.load_state(state["method_state"])
-        self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch_rng"])
+        try:
+            self.method.load_state(state["method_state"])
+            self.generator.set_state(state["generator"])
+            torch.set_rng_state(state["torch_rng"])
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise ModelError(
+                f"{self.folder.last}: does not fit the method's settings; resume with those in {self.folder.config}"
+            ) from error
+        if state["step"] >= self.method.total_steps and not state["best"]:
+            raise UsageError(f"{self.folder.path}: stands at step {state['step']} already; resume it with more --steps")
         self.outcome = Outcome(step=state["step"], best=state["best"], last=state["last"], seconds=state["seconds"])

@@ -24,12 +24,16 @@ class RunFolder:
         self.best = self.checkpoints / "best.safetensors"
 
     def create(self, resume: bool) -> None:
-        """Make the folders. Raises UsageError for a run that is there and not to be resumed, or the other way round."""
+        """Make the folders. Raises UsageError for a run that is there and not to be resumed, or the other way round.
+
+        A run that was killed before its first checkpoint has nothing to resume and is begun again.
+        """
         if resume and not self.last.exists():
             raise UsageError(
                 f"{self.path}: nothing to resume: no checkpoints/last.safetensors; start it without --resume"
             )
-        if not resume and self.config.exists():
+        begun = self.last.exists() or (self.config.exists() and not self.checkpoints.is_dir())
+        if not resume and begun:
             raise UsageError(f"{self.path}: holds a run already; add --resume to go on, or give another --out")
         try:
             for folder in (self.samples, self.checkpoints):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from refinery.config import require_at_least
 from refinery.losses.local_adversarial import REAL, REFINED, local_adversarial
 from refinery.losses.self_regularization import self_regularization
 from refinery.registry import find
@@ -51,6 +52,11 @@ class Settings:
     discriminator_variant: Literal["eyes", "hands", "small"] = "eyes"
     discriminator_padding: Literal["none", "zeros"] = "none"
     psi_seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("steps", "refiner_steps", "discriminator_steps", "width", "blocks", "kernel"), 1)
+        zeros = ("lambda_reg", "refiner_pretrain", "discriminator_pretrain", "history_size", "decay")
+        require_at_least(self, **counts, **dict.fromkeys(zeros, 0))
 
 
 def build_refiner(channels: int, settings: Settings) -> nn.Module:
