@@ -8,6 +8,7 @@ import inspect
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from refinery.config import ExportConfig, InspectConfig, RefineConfig, TrainConfig
@@ -19,8 +20,7 @@ COMMANDS = ("", "train", "refine", "export", "inspect")
 def page() -> str:
     """The whole page."""
     parts = ["# Commands\n\nWritten by `make docs`; every option also has its place in the TOML (docs/settings.md).\n"]
-    for command in COMMANDS:
-        parts.append(f"## refinery {command}".rstrip() + f"\n\n```text\n{help_of(command)}\n```\n")
+    parts += [f"## refinery {command}".rstrip() + f"\n\n```text\n{help_of(command)}\n```\n" for command in COMMANDS]
     return "\n".join(parts)
 
 
@@ -29,8 +29,8 @@ def settings_page() -> str:
     tables = {"train": TrainConfig, "refine": RefineConfig, "export": ExportConfig, "inspect": InspectConfig}
     tables |= {name: find("method", name).Settings for name in names("method")}
     parts = [
-        "# Settings\n\nWritten by `make docs`. `--config c.toml` gives any of these; an option on the command line wins over it, and a "
-        "key that nobody knows is an error. A run keeps its resolved settings in `config.toml`.\n"
+        "# Settings\n\nWritten by `make docs`. `--config c.toml` gives any of these; an option on the command line wins, "
+        "and a key that nobody knows is an error. A run keeps its resolved settings in `config.toml`.\n"
     ]
     for name, kind in tables.items():
         notes = _notes(kind)
@@ -42,10 +42,9 @@ def settings_page() -> str:
 def _notes(kind: type) -> dict[str, str]:
     """The string below each field of a dataclass."""
     body = ast.parse(inspect.getsource(kind)).body[0].body
-    pairs = zip(body, body[1:], strict=False)
     return {
         field.target.id: " ".join(note.value.value.split())
-        for field, note in pairs
+        for field, note in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Expr)
     }
 

@@ -173,7 +173,7 @@ def refine(
             raise UsageError("no input: refinery refine SYNTH --out REFINED")
         result = run(settings, observer)
         _print(result, json_output, observer, refine_text)
-        if result["rejected"] or result["verdicts"]["fail"]:
+        if result["rejected"] or result["not_carried"] or result["verdicts"]["fail"]:
             raise typer.Exit(LABELS_FAILED)
 
 
@@ -242,7 +242,10 @@ def inspect(
         settings = build(InspectConfig, _tables(config).get("inspect", {}), options, str(config))
         if not settings.path:
             raise UsageError("nothing to look at: refinery inspect PATH")
-        _print(run(settings), json_output, observer, inspect_text)
+        result = run(settings)
+        _print(result, json_output, observer, inspect_text)
+        if settings.synthetic and "fail" in result.get("verdicts", {}).values():
+            raise typer.Exit(LABELS_FAILED)
 
 
 def main() -> None:
@@ -299,7 +302,7 @@ def _signals(observer: TerminalObserver) -> Iterator[None]:
 def _complain(message: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + _printable(" ".join(message.split())), file=sys.stderr)
 
 
 def _tables(config: Path | None) -> Mapping[str, Any]:
@@ -319,8 +322,15 @@ def _print(
     if as_json:
         print(json.dumps(result, default=_plain))
     else:
-        print(text(result))
+        print(_printable(text(result)))
     sys.stdout.flush()
+
+
+def _printable(text: str) -> str:
+    """Text whose names can be printed anywhere: what steers a terminal or is no character comes as an escape."""
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _plain(value: Any) -> Any:

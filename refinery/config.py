@@ -34,10 +34,13 @@ class TrainConfig:
     """`refinery train`: what does not depend on the method."""
 
     real: str = ""
+    """Folder or HDF5 file of real images; needs no labels."""
     synthetic: str = ""
+    """Folder or HDF5 file of rendered images, with their sidecars."""
     out: str = ""
     """Run folder; empty: runs/METHOD-DATE-TIME."""
     method: str = "simgan"
+    """Training recipe; its own settings stand in a table of its name."""
     steps: int = 0
     """Adversarial steps after pretraining; 0: the method's default."""
     minutes: float = 0.0
@@ -49,16 +52,23 @@ class TrainConfig:
     real_fit: Literal["resize", "crop"] = "resize"
     """Real images of another size: scaled to cover the synthetic size (they carry no labels), or only cropped."""
     device: Device = "auto"
+    """auto, cpu or cuda; auto takes CUDA where there is one."""
     precision: TrainPrecision = "auto"
+    """auto, fp32 or bf16 (autocast); auto takes bf16 where the hardware multiplies it."""
     seed: int = 0
+    """Same seed and settings, same weights, on one CPU."""
     log_every: int = 20
+    """Steps between log records."""
     eval_every: int = 200
+    """Steps between evaluations on the held-out samples."""
     checkpoint_every: int = 200
+    """Steps between checkpoints to resume from."""
     memory_mb: int = 4096
     """Decoded images kept in memory, per side; a larger dataset is sampled evenly down to this."""
     validation: int = 256
     """Synthetic samples held out of training to measure drift and realism on."""
     max_drift: str = "1px"
+    """How far a label may move; the best checkpoint is one whose held-out labels hold."""
 
     def __post_init__(self) -> None:
         require_at_least(
@@ -71,18 +81,25 @@ class RefineConfig:
     """`refinery refine`."""
 
     source: str = ""
+    """Folder or HDF5 file to refine."""
     out: str = ""
+    """Folder for the refined dataset."""
     model: str = ""
     """Run, artifact or refiner.onnx; empty: the newest finished run under ./runs."""
     provider: Provider = "auto"
+    """auto, cuda, openvino or cpu; auto takes the first that starts, in this order."""
     precision: RefinePrecision = "auto"
+    """auto, fp32 or bf16; auto takes bf16 where OpenVINO and the CPU have it."""
     batch_size: int = 0
     """Images per inference; 0: chosen by image size."""
     workers: int = 0
     """Threads that decode, check and encode; 0: one per core, at most 8."""
     on_drift: OnDrift = "keep"
+    """A label fails: keep the refined image, quarantine it and deliver the synthetic one, or fail."""
     max_drift: str = "1px"
+    """How far a label may move: 1px, or iris_center=0.5px,gaze=2deg."""
     check: bool = True
+    """Check every label."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +107,11 @@ class ExportConfig:
     """`refinery export`."""
 
     run: str = ""
+    """Run folder or checkpoint file."""
     out: str = ""
     """Folder for the artifact, or the path of one .onnx file; empty: RUN/artifact."""
     checkpoint: Literal["best", "last"] = "best"
+    """Which of the run's checkpoints."""
     tolerance: float = 1e-3
     """Largest |ONNX - torch| accepted, in units of the [-1, 1] range."""
 
@@ -102,14 +121,19 @@ class InspectConfig:
     """`refinery inspect`."""
 
     path: str = ""
+    """Dataset, run, artifact or refined dataset."""
     real: str = ""
+    """Real images to compare with."""
     synthetic: str = ""
+    """Source of a refined dataset, to audit its labels against."""
     max_drift: str = "1px"
+    """How far a label may move in an audit."""
     picture: str = ""
     """Where the PNG grid or curves go; empty: beside a run, or nowhere."""
     limit: int = 500
     """Images a side for realism."""
     seed: int = 0
+    """Which real images form which half."""
 
 
 def require_at_least(config: Any, **least: float) -> None:

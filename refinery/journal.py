@@ -105,7 +105,7 @@ class Journal:
 
     def _require_same(self, known: Any) -> None:
         if not isinstance(known, dict):
-            raise ValueError("not an object")
+            raise OutputError(f"{self.folder}/job.json: not the job of a refine run; give an empty --out")
         different = [key for key in self.job if known.get(key) != self.job[key]]
         if different:
             key = different[0]

@@ -60,7 +60,7 @@ def covariance(curvature: NDArray[Any], pulls: NDArray[Any], unexplained: FloatA
     spread = (np.matmul(pulls, vectors) ** 2).sum(axis=1) / safe**2
     variance = FLOOR_PX**2 + MODEL_SCALE**2 * unexplained[:, None] / safe + SPREAD_SCALE**2 * spread
     variance = np.where(values > MIN_CURVATURE, np.minimum(variance, UNSEEN_PX**2), UNSEEN_PX**2)
-    return np.matmul(vectors * variance[:, None, :], np.swapaxes(vectors, 1, 2))
+    return np.asarray(np.matmul(vectors * variance[:, None, :], np.swapaxes(vectors, 1, 2)))
 
 
 def principal_sigmas(spread: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -72,7 +72,7 @@ def principal_sigmas(spread: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 def upper_bound_px(shift: NDArray[Any], spread: NDArray[Any]) -> NDArray[np.float64]:
     """The length that |d| stays under with 95% probability for d ~ N(shift, spread): (M,).
 
-    |d|^2 is taken for a scaled chi^2 of the same mean and variance (Patnaik 1949), its quantile after Wilson & Hilferty.
+    |d|^2 is taken for a scaled chi^2 of the same mean and variance (Patnaik 1949), with Wilson & Hilferty's quantile.
     """
     mean = (shift**2).sum(axis=1) + np.trace(spread, axis1=1, axis2=2)
     across = np.matmul(spread, shift[:, :, None])[:, :, 0]
@@ -82,9 +82,8 @@ def upper_bound_px(shift: NDArray[Any], spread: NDArray[Any]) -> NDArray[np.floa
     return bound
 
 
-def lower_bound_px(shift: NDArray[Any], spread: NDArray[Any]) -> NDArray[np.float64]:
-    """The length that |d| exceeds, at 5% false alarms when d is 0: what |shift| keeps after 2.24 sigma per axis: (M,)."""
-    sigmas, axes = principal_sigmas(spread)
+def lower_bound_px(shift: NDArray[Any], sigmas: NDArray[Any], axes: NDArray[Any]) -> NDArray[np.float64]:
+    """The length that |d| exceeds: what |shift| keeps after 2.24 sigma per axis; 0 in 95% of cases when d is 0: (M,)."""
     along = np.abs(np.matmul(shift[:, None, :], axes)[:, 0])
     left = np.maximum(along - FAIL_SIGMAS * sigmas, 0.0)
     return np.asarray(np.hypot(left[:, 0], left[:, 1]))

@@ -30,8 +30,8 @@ class Windows:
     expected: (M, K) complex64 double-angle direction of the label's own edge at each point, None where it is not known;
         what crosses it there (a lid over an iris) is not the label and counts less.
     facing: (M, 2, 2) float32, None for a label that is all of a thing and not its outline. facing @ shift is what a
-        shift moves an outline across itself (root mean square over its length): (N / largest eigenvalue of N)^(1/2)
-        with N the mean of n n^T over its normals n. It is the identity for a circle; along a straight edge it is 0.
+        shift moves an outline across itself: sum_i s_i e_i e_i^T, with e_i the principal axes of its normals n and s_i
+        the 95% quantile of |n . e_i|. The identity for a circle and a box; along a straight edge it is 0.
     """
 
     points_xy: FloatArray = field(repr=False)
@@ -142,12 +142,10 @@ def _walk(vertices: NDArray[np.float64], steps: int) -> tuple[NDArray[Any], NDAr
 
 
 def _facing(normals: NDArray[Any]) -> FloatArray:
-    """(N / largest eigenvalue of N)^(1/2) for normals (M, K, 2); see `Windows`."""
-    mean = np.matmul(np.swapaxes(normals, 1, 2), normals) / np.maximum((normals**2).sum(axis=(1, 2)), 1e-9)[:, None, None]
-    root = np.sqrt(np.maximum(mean[:, 0, 0] * mean[:, 1, 1] - mean[:, 0, 1] ** 2, 0.0))
-    largest = 0.5 + np.sqrt(np.maximum(0.25 - root**2, 0.0))
-    scale = 1.0 / np.sqrt((1.0 + 2.0 * root) * largest)
-    return np.asarray((mean + root[:, None, None] * np.eye(2)) * scale[:, None, None], dtype=np.float32)
+    """sum_i s_i e_i e_i^T for normals (M, K, 2), see `Windows`: (M, 2, 2)."""
+    _, axes = np.linalg.eigh(np.matmul(np.swapaxes(normals, 1, 2), normals))
+    across = np.sort(np.abs(np.matmul(normals, axes)), axis=1)[:, int(0.95 * (normals.shape[1] - 1))]
+    return np.asarray(np.matmul(axes * across[:, None, :], np.swapaxes(axes, 1, 2)), dtype=np.float32)
 
 
 def _windows(points: NDArray[Any], areas: NDArray[Any], normals: NDArray[Any] | None = None) -> Windows:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._displacement import Displacements, measure
+from refinery.checks._uncertainty import lower_bound_px, principal_sigmas, upper_bound_px
 from refinery.checks._windows import (
     DISC_MARGIN,
     Windows,
@@ -32,8 +35,10 @@ MIN_INSIDE = 0.5
 def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     """One finding for each geometric label; for a pair that has none, one for the whole image, named "image".
 
-    pass: drift + 1.645 sigma <= tolerance. fail: drift - 1.645 sigma > tolerance, or the label is at the end of the
-    search. Between them, or when no clear peak stands out: abstain. Flat, tiny, outside the frame: not_checkable.
+    The drift of a keypoint or a box is the length of its shift; that of an outline (polygon, mask) is what of the shift
+    crosses it. pass: the upper 95% bound of the drift is within the tolerance. fail: its lower bound is above it, or
+    the label is at the end of the search. Between them, or when no clear peak stands out: abstain. Flat, tiny, outside
+    the frame: not_checkable.
     """
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
     by_kind: dict[str, list[tuple[int, Label]]] = {}
@@ -101,9 +106,30 @@ def _windows(kind: str, labels: Sequence[Label], size_hw: tuple[int, int]) -> Wi
     return contour_windows(values) if kind == "contour" else mask_windows(values)
 
 
-def _judge(
-    label: Label, measured: Displacements, m: int, bounds_px: tuple[float, float], context: CheckContext
-) -> Finding:
+@dataclass(frozen=True, slots=True)
+class _Drift:
+    """How far a label moved: its drift, the bounds of that, and its standard error where it is seen best and worst."""
+
+    px: float
+    lower_px: float
+    upper_px: float
+    best_sigma_px: float
+    worst_sigma_px: float
+
+
+def _drifts(measured: Displacements, facing: FloatArray | None) -> list[_Drift]:
+    """Drift of each window: the length of its shift, or for an outline of what crosses it (see `Windows.facing`)."""
+    shift, spread = measured.shift_px, measured.covariance
+    if facing is not None:
+        shift = np.matmul(facing, shift[:, :, None])[:, :, 0]
+        spread = np.matmul(np.matmul(facing, spread), facing)
+    sigmas, axes = principal_sigmas(spread)
+    length = np.hypot(shift[:, 0], shift[:, 1])
+    columns = (length, lower_bound_px(shift, sigmas, axes), upper_bound_px(shift, spread), sigmas[:, 0], sigmas[:, 1])
+    return [_Drift(*row) for row in np.stack(columns, axis=1).tolist()]
+
+
+def _judge(label: Label, measured: Displacements, m: int, drift: _Drift, context: CheckContext) -> Finding:
     """Verdict of window m: from the reasons not to measure, over those not to trust, to the drift itself."""
     if measured.inside[m] < MIN_INSIDE:
         return _finding(label, "not_checkable", "outside the frame")
@@ -111,19 +137,28 @@ def _judge(
         return _finding(label, "not_checkable", "flat: nothing to be seen at this label")
     if measured.confidence[m] < context.confidence_gate:
         return _finding(label, "abstain", f"not clearly found again (confidence {measured.confidence[m]:.2f})")
-    shift_px = (round(float(measured.shift_px[m, 0]), 3), round(float(measured.shift_px[m, 1]), 3))
+    dx, dy = measured.shift_px[m].tolist()
+    found = partial(_finding, label, drift_px=round(drift.px, 3), shift_px=(round(dx, 3), round(dy, 3)))
     if measured.at_border[m]:
-        return _finding(label, "fail", f"moved beyond {context.radius_px} px", shift_px)
+        return found("fail", f"moved beyond {context.radius_px} px")
     tolerance = context.tolerance(label.name)
-    if bounds_px[0] > tolerance:
-        return _finding(label, "fail", f"moved by more than {tolerance:g} px", shift_px)
-    if bounds_px[1] <= tolerance:
-        return _finding(label, "pass", "", shift_px)
-    one_way = measured.sigma_px[m, 1] > tolerance / 2 > measured.sigma_px[m, 0]
-    why = "seen across its edge only, not along it" if one_way else f"may have moved by {bounds_px[1]:.2f} px"
-    return _finding(label, "abstain", why, shift_px)
+    if drift.lower_px > tolerance:
+        return found("fail", f"moved by more than {tolerance:g} px")
+    if drift.upper_px <= tolerance:
+        return found("pass")
+    one_way = drift.worst_sigma_px > tolerance > 2 * drift.best_sigma_px
+    return found("abstain", "seen across its edge only, not along it" if one_way else _may_have_moved(drift))
 
 
-def _finding(label: Label, verdict: Verdict, reason: str = "", shift_px: tuple[float, float] | None = None) -> Finding:
-    drift = None if shift_px is None else round(float(np.hypot(*shift_px)), 3)
-    return Finding(label.name, label.type, verdict, drift, "px", reason, "geometry", label.item, shift_px)
+def _may_have_moved(drift: _Drift) -> str:
+    return f"moved by {drift.px:.2f} px, but it may be up to {drift.upper_px:.2f} px"
+
+
+def _finding(
+    label: Label,
+    verdict: Verdict,
+    reason: str = "",
+    drift_px: float | None = None,
+    shift_px: tuple[float, float] | None = None,
+) -> Finding:
+    return Finding(label.name, label.type, verdict, drift_px, "px", reason, "geometry", label.item, shift_px)

@@ -17,11 +17,12 @@ from refinery.annotations import read_labels
 from refinery.checks import CheckContext, DriftSummary, measure_power, overall, run_checks
 from refinery.config import InspectConfig, parse_max_drift
 from refinery.dataset import iter_decoded, open_dataset, survey
-from refinery.errors import DatasetError, SampleError, UsageError
+from refinery.errors import DatasetError, SampleError
 from refinery.formats._source import Source
 from refinery.image import Decoded, from_float, to_float
-from refinery.jobs.refine import read_decoys, read_pair
+from refinery.jobs.refine import read_decoys, read_pair, unknown_tolerances
 from refinery.journal import FOLDER
+from refinery.refine import read_sidecars
 from refinery.report.picture import labelled_rows, save_png
 from refinery.sample import FloatArray, Pair, Sample
 
@@ -55,7 +56,7 @@ def _inspect_run(path: Path, config: InspectConfig) -> dict[str, Any]:
         save_png(draw_curves(records), picture)
     grids = sorted((path / "samples").glob("*.png"))
     summary_file = path / "summary.json"
-    summary = json.loads(summary_file.read_text(encoding="utf-8")) if summary_file.exists() else None
+    summary = _read_json(summary_file) if summary_file.exists() else None
     steps = records[-1]["step"] if records else 0
     found: dict[str, Any] = {"kind": "run", "run": str(path), "steps": steps, "finished": summary is not None}
     found |= {"curves": str(picture) if records else None, "grid": str(grids[-1]) if grids else None}
@@ -77,11 +78,13 @@ def _inspect_dataset(path: Path, config: InspectConfig) -> dict[str, Any]:
     synthetic = _synthetic_of(config, job)
     if synthetic is not None:
         found |= _drift_of(path, config, source, synthetic)
+        found["problems"] += found.pop("audit_problems", [])
     if config.real:
         found["realism"] = _realism_of(config, source, synthetic)
     picture = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
-    if picture:
-        save_png(labelled_rows(_picture_rows(config, source, synthetic)), Path(picture))
+    rows = _picture_rows(config, source, synthetic) if picture else []
+    if rows:
+        save_png(labelled_rows(rows), Path(picture))
         found["picture"] = picture
     return found
 
@@ -89,19 +92,29 @@ def _inspect_dataset(path: Path, config: InspectConfig) -> dict[str, Any]:
 def _job_of(path: Path) -> dict[str, Any] | None:
     """The refine job that made this dataset, if refinery made it."""
     try:
-        job: dict[str, Any] = json.loads((path / FOLDER / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        job: dict[str, Any] = _read_json(path / FOLDER / "job.json")
+    except DatasetError:
         return None
     return job
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that refinery wrote. Raises DatasetError for anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: not readable as JSON ({error}); run the job again") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path}: not a JSON object; run the job again")
+    return content
 
 
 def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None) -> Source | None:
     """The source of a refined dataset: the one named, or the one its job remembers and that is still there."""
     if config.synthetic:
         return open_dataset(Path(config.synthetic))
-    if job and Path(job["source"]).exists():
-        return open_dataset(Path(job["source"]))
-    return None
+    source = str(job.get("source", "")) if job else ""
+    return open_dataset(Path(source)) if source and Path(source).exists() else None
 
 
 def _label_types(source: Source, limit: int) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -111,8 +124,9 @@ def _label_types(source: Source, limit: int) -> tuple[dict[str, dict[str, Any]],
     for sample, decoded in iter_decoded(source, limit):
         if isinstance(decoded, SampleError):
             continue
-        parsed, problems = read_labels({p: source.read_file(p) for p in sample.sidecars}, decoded.size_hw)
-        unread += problems
+        sidecars, unreadable = read_sidecars(source, sample)
+        parsed, problems = read_labels(sidecars, decoded.size_hw)
+        unread += [*unreadable, *problems]
         for label in parsed:
             labels.setdefault(label.name, {"type": label.type, "count": 0})["count"] += 1
     return labels, unread
@@ -122,36 +136,43 @@ def _drift_of(path: Path, config: InspectConfig, refined: Source, synthetic: Sou
     """Verdicts and drift: refine's own if it made the dataset and nobody asks for an audit; else measured now."""
     summary = path / FOLDER / "summary.json"
     if not config.synthetic and summary.exists():
-        kept = json.loads(summary.read_text(encoding="utf-8"))
-        return {"verdicts": kept["verdicts"], "drift": kept["drift"]}
+        kept = _read_json(summary)
+        return {"verdicts": kept.get("verdicts", {}), "drift": kept.get("drift", {})}
     return audit(synthetic, refined, config)
 
 
 def audit(synthetic: Source, refined: Source, config: InspectConfig) -> dict[str, Any]:
     """Check every sample of a refined dataset against its source, whoever refined it.
 
-    Returns {"verdicts": {KEY: verdict}, "drift"}; a sample that is missing or changed its size fails.
+    Returns {"verdicts": {KEY: verdict}, "drift", "audit_problems"}; a sample fails that is missing, changed its size or
+    lost or changed a sidecar, and audit_problems says so; one whose source cannot be read is not checkable.
     """
     context = CheckContext(max_drift=parse_max_drift(config.max_drift)).with_decoys(read_decoys(synthetic))
     drift = DriftSummary()
     verdicts: dict[str, str] = {}
     kept: list[Pair] = []
     batch: list[Pair] = []
+    problems: list[str] = []
 
     def judge() -> None:
         for pair, findings in zip(batch, run_checks(batch, context), strict=True):
-            verdicts[pair.sample.key] = overall(findings)
+            verdicts.setdefault(pair.sample.key, overall(findings))
             drift.add(findings)
         batch.clear()
 
     for entry in synthetic.entries():
         if not isinstance(entry, Sample):
             continue
+        changed = _changed_sidecars(entry, synthetic, refined)
         try:
             pair = read_pair(entry, synthetic, refined)
-        except SampleError:
-            verdicts[entry.key] = "fail"
+        except SampleError as error:
+            verdicts[entry.key] = "fail" if _is_readable(entry, synthetic) else "not_checkable"
+            problems.append(str(error))
             continue
+        if changed:
+            verdicts[entry.key] = "fail"
+            problems += changed
         batch.append(pair)
         kept += [pair] if len(kept) < BATCH else []
         if len(batch) == BATCH:
@@ -159,7 +180,28 @@ def audit(synthetic: Source, refined: Source, config: InspectConfig) -> dict[str
     judge()
     if not verdicts:
         raise DatasetError(f"{synthetic.root}: no samples to compare with")
-    return {"verdicts": verdicts, "drift": drift.as_dict(measure_power(kept, context) if kept else {})}
+    found = drift.as_dict(measure_power(kept, context) if kept else {})
+    return {"verdicts": verdicts, "drift": found, "audit_problems": [*problems, *unknown_tolerances(context, found)]}
+
+
+def _changed_sidecars(sample: Sample, synthetic: Source, refined: Source) -> list[str]:
+    """One line for each sidecar that the refined dataset does not hold as its source does."""
+    changed: list[str] = []
+    for path, expected in read_sidecars(synthetic, sample)[0].items():
+        try:
+            if refined.read_file(path) != expected:
+                changed.append(f"{path}: differs from its source")
+        except SampleError as error:
+            changed.append(f"{error} (in the refined dataset)")
+    return changed
+
+
+def _is_readable(sample: Sample, source: Source) -> bool:
+    try:
+        source.decode(source.read(sample), sample)
+    except SampleError:
+        return False
+    return True
 
 
 def _realism_of(config: InspectConfig, source: Source, synthetic: Source | None) -> dict[str, Any]:
@@ -190,14 +232,14 @@ def _floats(source: Source, limit: int, name: str) -> list[FloatArray]:
 def _picture_rows(
     config: InspectConfig, source: Source, synthetic: Source | None
 ) -> list[tuple[str, Sequence[NDArray[np.uint8]]]]:
-    """Captioned rows: synthetic and refined of the same samples, and real images."""
+    """Captioned rows: synthetic and refined of the same samples, and real images; rows without images are left out."""
     rows: list[tuple[str, Sequence[NDArray[np.uint8]]]] = []
     if synthetic is not None:
         rows.append(("synthetic", _tiles(synthetic)))
     rows.append(("refined" if synthetic is not None else "images", _tiles(source)))
     if config.real:
         rows.append(("real", _tiles(open_dataset(Path(config.real)))))
-    return rows
+    return [row for row in rows if row[1]]
 
 
 def _tiles(source: Source) -> list[NDArray[np.uint8]]:
@@ -205,6 +247,4 @@ def _tiles(source: Source) -> list[NDArray[np.uint8]]:
     for _, decoded in iter_decoded(source, ACROSS):
         if isinstance(decoded, Decoded):
             images.append(np.asarray(from_float(to_float(decoded.pixels), 8), dtype=np.uint8))
-    if not images:
-        raise UsageError(f"{source.root}: no readable image to draw")
     return images

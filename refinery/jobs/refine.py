@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,17 @@ from refinery.artifact import Artifact
 from refinery.checks import CheckContext, DriftSummary, measure_power, overall
 from refinery.config import RefineConfig, parse_max_drift
 from refinery.dataset import iter_decoded, open_dataset
-from refinery.errors import SampleError, UsageError
+from refinery.errors import DatasetError, SampleError, UsageError
 from refinery.formats._source import Source
-from refinery.image import to_float
+from refinery.image import Decoded, to_float
 from refinery.jobs._observer import Observer, Silent
 from refinery.journal import FOLDER, Journal, Line
-from refinery.refine import RefineOptions, refine_dataset
+from refinery.refine import RefineOptions, read_sidecars, refine_dataset
 from refinery.runtime.session import Session, open_session
 from refinery.sample import VERDICTS, Finding, FloatArray, Pair, Sample
 
 DECOYS = 32
+PROBLEMS_NAMED = 10
 
 
 def refine(config: RefineConfig, observer: Observer | None = None) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def refine(config: RefineConfig, observer: Observer | None = None) -> dict[str, 
     source = open_dataset(Path(config.source))
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
     session = open_session(model, config.provider, config.precision)
+    _require_channels(source, model)
     context = _context(config, source) if config.check else None
     options = RefineOptions(model.manifest.channels, config.batch_size, config.workers, config.on_drift, context)
     total = sum(isinstance(entry, Sample) for entry in source.entries())
@@ -50,13 +52,16 @@ def refine(config: RefineConfig, observer: Observer | None = None) -> dict[str, 
         started, before = time.monotonic(), _count_lines(journal)
         if finished is None or finished["samples"] != total:
             progress = _Progress(observer, total, before)
-            refine_dataset(source, source.sink(out), session, options, journal, progress)
-            journal.write_summary(summarise(journal.lines(), source, out, context))
+            not_carried = refine_dataset(source, source.sink(out), session, options, journal, progress)
+            summary = summarise(journal.lines(), source, out, context) | {"not_carried": not_carried}
+            journal.write_summary(summary)
         else:
             observer.say("this job is finished already; nothing was done again")
+            summary = finished
         done = total - before
         rate = round(done / max(time.monotonic() - started, 1e-9), 1) if done > 0 else None
-        summary = journal.read_summary() or {}
+    for line in _notes(summary, context):
+        observer.say(line)
     return {
         **summary,
         "images_per_s": rate,
@@ -78,7 +83,7 @@ def require_apart(source: Path, out: str) -> Path:
         raise UsageError(
             f"--out {out} lies inside the input {source}; it would be read as input: give a folder outside"
         )
-    if inner in outer.parents and outer.is_dir() and not (Path(out) / FOLDER).is_dir():
+    if inner in outer.parents:
         raise UsageError(f"--out {out} holds the input {source}; give a folder of its own")
     return Path(out)
 
@@ -89,7 +94,11 @@ def summarise(lines: Iterator[Line], source: Source, out: Path, context: CheckCo
     verdicts: Counter[str] = Counter(dict.fromkeys(VERDICTS, 0))
     drift = DriftSummary()
     measured: list[Sample] = []
+    problems: list[str] = []
+    unread = 0
     for line in lines:
+        unread += len(line["problems"])
+        problems += line["problems"][: PROBLEMS_NAMED - len(problems)]
         status[line["status"]] += 1
         if line["status"] == "rejected" or context is None:
             continue
@@ -106,6 +115,7 @@ def summarise(lines: Iterator[Line], source: Source, out: Path, context: CheckCo
         "quarantined": status["quarantined"],
         "verdicts": dict(verdicts),
         "drift": drift.as_dict(power),
+        "problems": problems + ([f"{unread - len(problems):,} more sidecars"] if unread > len(problems) else []),
     }
 
 
@@ -130,7 +140,7 @@ def read_pair(sample: Sample, source: Source, refined_source: Source) -> Pair:
         raise SampleError(
             f"{sample.image}: {refined.pixels.shape} in the refined dataset, {synthetic.pixels.shape} in its source"
         )
-    labels, _ = read_labels({path: source.read_file(path) for path in sample.sidecars}, synthetic.size_hw)
+    labels, _ = read_labels(read_sidecars(source, sample)[0], synthetic.size_hw)
     return Pair(sample, to_float(synthetic.pixels), to_float(refined.pixels), labels)
 
 
@@ -158,6 +168,34 @@ def read_decoys(source: Source) -> Iterator[tuple[str, FloatArray]]:
 
 def _context(config: RefineConfig, source: Source) -> CheckContext:
     return CheckContext(max_drift=parse_max_drift(config.max_drift)).with_decoys(read_decoys(source))
+
+
+def _require_channels(source: Source, model: Artifact) -> None:
+    """Raises DatasetError where none of the images looked at is of the model's kind: nothing would be refined."""
+    kinds = {1: "gray", 3: "colour"}
+    found = {each.pixels.shape[2] for _, each in iter_decoded(source, DECOYS) if isinstance(each, Decoded)}
+    if found and model.manifest.channels not in found:
+        raise DatasetError(
+            f"{source.root}: its images are {kinds[found.pop()]}, but {model.path} was trained on "
+            f"{kinds[model.manifest.channels]} images; convert them, or train on such images"
+        )
+
+
+def _notes(summary: dict[str, Any], context: CheckContext | None) -> Iterator[str]:
+    """What a person should know beside the result: files that are missing, labels nobody could read, misspelt names."""
+    for line in summary.get("not_carried", []):
+        yield f"not carried: {line}"
+    for line in summary.get("problems", []):
+        yield f"not read as labels: {line}"
+    if context is not None:
+        yield from unknown_tolerances(context, summary["drift"])
+
+
+def unknown_tolerances(context: CheckContext, drift: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each name of --max-drift that no label has."""
+    for name in context.max_drift:
+        if name and name not in drift:
+            yield f"--max-drift: no label named {name!r} was found; labels: {', '.join(drift) or 'none'}"
 
 
 def _identity(config: RefineConfig, source: Source, model: Artifact, session: Session) -> dict[str, Any]:

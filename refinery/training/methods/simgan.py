@@ -27,8 +27,11 @@ class Settings:
     """SimGAN's settings. lambda_reg weighs the *mean* L1 distance of psi, so it does not depend on the image's size."""
 
     steps: int = 1200
+    """Adversarial steps; pretraining comes on top."""
     lambda_reg: float = 2.0
+    """Weight of the self-regularization against the adversarial loss."""
     feature_transform: str = "identity"
+    """psi: identity, gradient, channel_mean, contrast_normalized, low_pass or convolutional."""
     refiner_steps: int = 1
     """K_g: refiner updates a step."""
     discriminator_steps: int = 1
@@ -36,22 +39,39 @@ class Settings:
     refiner_pretrain: int = 0
     """Steps on self-regularization alone; a residual refiner begins as the identity and needs none."""
     discriminator_pretrain: int = 50
+    """Steps of the discriminator alone, after the refiner's."""
     history_size: int = 2560
+    """Refined images in the history buffer; 0: no history."""
     optimizer: Literal["adam", "sgd"] = "adam"
+    """adam (betas 0.5, 0.999) or sgd."""
     refiner_lr: float = 2e-4
+    """Learning rate of the refiner."""
     discriminator_lr: float = 2e-4
+    """Learning rate of the discriminator."""
+    warmup: int = 100
+    """Adversarial steps over which the refiner's learning rate rises from zero: its first steps meet a trained D."""
     decay: float = 0.5
     """Share of the steps, at the end, over which both learning rates fall linearly to zero."""
     refiner: str = "resnet_refiner"
+    """Network of the refiner."""
     width: int = 64
+    """Features of the refiner."""
     blocks: int = 4
+    """Residual blocks of the refiner."""
     kernel: int = 3
+    """Side of the refiner's first convolution, px."""
     padding: Literal["reflect", "zeros"] = "reflect"
+    """How the refiner pads; zeros, as published, leave a frame along the borders."""
     head: Literal["residual", "tanh"] = "residual"
+    """residual adds a change to the image; tanh, as published, draws it anew."""
     discriminator: str = "patch_discriminator"
+    """Network of the discriminator."""
     discriminator_variant: Literal["eyes", "hands", "small"] = "eyes"
+    """eyes and hands as published; small sees patches of 7x7 px."""
     discriminator_padding: Literal["none", "zeros"] = "none"
+    """zeros as published; none hides from the discriminator where in the frame a patch lies."""
     psi_seed: int = 0
+    """Chooses the filters of psi = convolutional."""
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("steps", "refiner_steps", "discriminator_steps", "width", "blocks", "kernel"), 1)
@@ -161,10 +181,15 @@ class SimGAN:
         optimizer.step()
 
     def _schedule(self, step: int) -> None:
-        left = (self.total_steps - step) / max(1.0, self.settings.decay * self.total_steps)
-        for name, rate in (("refiner", self.settings.refiner_lr), ("discriminator", self.settings.discriminator_lr)):
+        """Both rates fall to zero over the last `decay` of the steps; the refiner's rises over the first `warmup`."""
+        settings = self.settings
+        left = min(1.0, (self.total_steps - step) / max(1.0, settings.decay * self.total_steps))
+        adversarial = step - settings.refiner_pretrain - settings.discriminator_pretrain
+        risen = min(1.0, (adversarial + 1) / max(1, settings.warmup)) if adversarial >= 0 else 1.0
+        rates = {"refiner": settings.refiner_lr * left * risen, "discriminator": settings.discriminator_lr * left}
+        for name, rate in rates.items():
             for group in self.optimizers[name].param_groups:
-                group["lr"] = rate * min(1.0, left)
+                group["lr"] = rate
 
     def _optimizer(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
         if self.settings.optimizer == "sgd":
