@@ -95,7 +95,7 @@ def load(path: str | Path) -> Artifact:
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
     channels = inspect_onnx(model, file)
-    manifest = _read_manifest(file)
+    manifest = _read_manifest(file, channels)
     if manifest.channels != channels and channels:
         raise ModelError(
             f"{file}: takes {channels} channel(s), but its {MANIFEST_FILE} says {manifest.channels}: they are not of "
@@ -170,10 +170,11 @@ def _refuse_external_data(graph: Any, name: Path | str) -> None:
         raise ModelError(f"{name}: keeps weights in other files (external data), which is refused; save it as one file")
 
 
-def _read_manifest(file: Path) -> Manifest:
+def _read_manifest(file: Path, channels: int) -> Manifest:
+    """What is known about a model; of a lone .onnx file only its channels (0 there: left open, taken as gray)."""
     path = file.parent / MANIFEST_FILE
     if file.name != MODEL_FILE or not path.exists():
-        return Manifest()
+        return Manifest(channels=channels or 1)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         known = {f.name for f in dataclasses.fields(Manifest)}

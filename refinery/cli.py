@@ -173,7 +173,7 @@ def refine(
             raise UsageError("no input: refinery refine SYNTH --out REFINED")
         result = run(settings, observer)
         _print(result, json_output, observer, refine_text)
-        if result["rejected"] or result["not_carried"] or result["verdicts"]["fail"]:
+        if result["rejected"] or result.get("not_carried") or result["verdicts"]["fail"]:
             raise typer.Exit(LABELS_FAILED)
 
 
@@ -221,6 +221,9 @@ def inspect(
     picture: Annotated[
         str | None, typer.Option("--picture", help="Where the PNG goes.", show_default="in the run or output")
     ] = None,
+    html: Annotated[
+        str | None, typer.Option("--html", help="Also write one self-contained HTML page.", show_default=False)
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=8, help="Images a side for realism.", show_default="500")
     ] = None,
@@ -233,8 +236,8 @@ def inspect(
 ) -> None:
     """Tell what a dataset, a run, an artifact or a refined dataset is worth."""
     options = {
-        "path": path, "real": real, "synthetic": synthetic, "max_drift": max_drift, "picture": picture, "limit": limit,
-        "seed": seed,
+        "path": path, "real": real, "synthetic": synthetic, "max_drift": max_drift, "picture": picture, "html": html,
+        "limit": limit, "seed": seed,
     }  # fmt: skip
     with _command(debug) as observer:
         from refinery.jobs.inspect import inspect as run

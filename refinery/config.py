@@ -130,6 +130,8 @@ class InspectConfig:
     """How far a label may move in an audit."""
     picture: str = ""
     """Where the PNG grid or curves go; empty: beside a run, or nowhere."""
+    html: str = ""
+    """Where a self-contained HTML page goes; empty: nowhere."""
     limit: int = 500
     """Images a side for realism."""
     seed: int = 0

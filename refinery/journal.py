@@ -92,7 +92,7 @@ class Journal:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock_folder()
             known = self.folder / "job.json"
-            if known.exists():
+            if known.exists() and not self._is_untouched():
                 self._require_same(json.loads(known.read_text(encoding="utf-8")))
             else:
                 _write_json(known, self.job)
@@ -102,6 +102,11 @@ class Journal:
             raise OutputError(f"{self.out}: cannot be written ({error.strerror}); give another --out") from error
         except ValueError as error:
             raise OutputError(f"{self.folder}/job.json: not the job of a refine run; give an empty --out") from error
+
+    def _is_untouched(self) -> bool:
+        """Whether nothing stands here yet but the name of a job that never began: another one may take its place."""
+        begun = self.manifest.exists() and self.manifest.stat().st_size
+        return not begun and not (self.folder / "spool").exists() and {p.name for p in self.out.iterdir()} == {FOLDER}
 
     def _require_same(self, known: Any) -> None:
         if not isinstance(known, dict):

@@ -21,6 +21,7 @@ SIMGAN = {
     "discriminator_pretrain": 2,
     "history_size": 6,
     "lambda_reg": 0.1,
+    "warmup": 0,
 }
 """Settings of the smallest SimGAN that trains on 16x8 px."""
 
@@ -41,7 +42,7 @@ class Recorder(Silent):
     def say(self, sentence):
         self.said.append(sentence)
 
-    def progress(self, record, total):
+    def progress(self, record, total):  # noqa: ARG002
         self.records.append(record)
         if record["done"] == self.die_at:
             raise KeyboardInterrupt
@@ -51,7 +52,9 @@ class Recorder(Silent):
         return self.asked == self.stop_at
 
 
-def write_images(folder: Path, count: int, size_hw=(8, 16), channels=1, bits=8, seed=0, labels=False, contrast=1.0) -> Path:
+def write_images(
+    folder: Path, count: int, size_hw=(8, 16), channels=1, bits=8, seed=0, labels=False, contrast=1.0
+) -> Path:
     """Smooth random images as PNG, each with a box in a JSON sidecar if asked."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)

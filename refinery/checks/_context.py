@@ -13,7 +13,7 @@ from refinery.checks._orientation import orientation_field
 from refinery.sample import FloatArray
 
 DEFAULT_TOLERANCE_PX = 1.0
-MIN_RADIUS_PX = 5
+MIN_RADIUS_PX = 4
 _NO_DECOYS = np.zeros((0, 0), np.float32)
 
 
@@ -37,7 +37,7 @@ class CheckContext:
 
     @property
     def radius_px(self) -> int:
-        """How far a label is searched for: three times the largest tolerance, at least 5 px, at most 24 px."""
+        """How far a label is searched for: three times the largest tolerance, at least 4 px, at most 24 px."""
         largest = max((self.tolerance(""), *self.max_drift.values()))
         return int(min(24, max(MIN_RADIUS_PX, np.ceil(3.0 * largest))))
 

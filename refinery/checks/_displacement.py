@@ -21,6 +21,7 @@ CORRELATED_AREA_PX = 6.0
 
 PARTS = 12
 _WINDOWS_AT_ONCE = 16
+_Place = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +73,16 @@ def measure(
     seen = _look(synthetic, image_of, windows)
     padded = np.pad(refined, ((0, 0), (radius_px, radius_px), (radius_px, radius_px)))
     surfaces = _surfaces(seen, padded, radius_px)
-    side, own = 2 * radius_px + 1, np.arange(len(surfaces))
-    row, column = np.divmod(surfaces.reshape(len(surfaces), -1).argmax(axis=1), side)
-    presence = surfaces[own, row, column]
-    middle_row, middle_column = np.clip(row, 1, side - 2), np.clip(column, 1, side - 2)
-    slope, curvature = quadratic(sliding_window_view(surfaces, (3, 3), (1, 2))[own, middle_row - 1, middle_column - 1])
-    step = newton_step(slope, curvature)
-    pulls = _pulls(seen, padded, (middle_row, middle_column), surfaces[own, middle_row, middle_column], step)
-    at_end = (row == 0) | (row == side - 1) | (column == 0) | (column == side - 1)
+    last = 2 * radius_px
+    row, column = np.divmod(surfaces.reshape(len(surfaces), -1).argmax(axis=1), last + 1)
+    at_end = (row == 0) | (row == last) | (column == 0) | (column == last)
+    presence = surfaces[np.arange(len(surfaces)), row, column]
+    step, spread = _around_peak(seen, padded, surfaces, (row.clip(1, last - 1), column.clip(1, last - 1)), windows)
     shift = np.stack((column, row), axis=-1) - radius_px + np.where(at_end[:, None], 0.0, step)
-    unexplained = np.clip(1.0 - presence**2, 0.0, 1.0) / _observations(seen.energies, windows)
-    return Displacements(
-        shift, covariance(curvature, pulls, unexplained), presence,
-        presence - _second_best(surfaces, row, column, windows.facing),
-        at_end & (_facing_length(windows.facing, shift) > radius_px - 1), seen.energies.mean(axis=1), seen.inside,
-    )  # fmt: skip
+    at_border = at_end & (_facing_length(windows.facing, shift) > radius_px - 1)
+    confidence = presence - _second_best(surfaces, row, column, windows.facing)
+    energy = seen.energies.mean(axis=1)
+    return Displacements(shift, spread, presence, confidence, at_border, energy, seen.inside)
 
 
 def _look(synthetic: ComplexArray, image_of: NDArray[np.intp], windows: Windows) -> _Seen:
@@ -134,8 +130,21 @@ def _correlate(weights: FloatArray, seen: ComplexArray, patches: ComplexArray, t
     return result
 
 
+def _around_peak(
+    seen: _Seen, padded: ComplexArray, surfaces: FloatArray, peak: _Place, windows: Windows
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sub-pixel step from the highest sample to the maximum (M, 2), and the covariance of its place (M, 2, 2)."""
+    own, (row, column) = np.arange(len(surfaces)), peak
+    height = surfaces[own, row, column]
+    around = sliding_window_view(surfaces, (3, 3), (1, 2))[own, row - 1, column - 1]
+    slope, curvature = quadratic(around.astype(np.float64))
+    step = newton_step(slope, curvature)
+    unexplained = np.clip(1.0 - height**2, 0.0, 1.0) / _observations(seen.energies, windows)
+    return step, covariance(curvature, _pulls(seen, padded, peak, height, step), unexplained)
+
+
 def _pulls(
-    seen: _Seen, padded: ComplexArray, peak: tuple[NDArray[Any], NDArray[Any]], height: FloatArray, step: NDArray[Any]
+    seen: _Seen, padded: ComplexArray, peak: _Place, height: FloatArray, step: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Slope of S that each of 12 parts of a window has at the peak, one step of a parabola from `peak`: (M, 12, 2).
 

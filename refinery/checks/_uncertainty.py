@@ -15,7 +15,7 @@ UNSEEN_PX = 99.0
 
 FLOOR_PX = 0.05
 MODEL_SCALE = 0.4
-SPREAD_SCALE = 0.8
+SPREAD_SCALE = 0.7
 PASS_SIGMAS = 1.645
 FAIL_SIGMAS = 2.24
 """One axis exceeds it in 2.5% of cases: 5% for two."""
@@ -23,7 +23,7 @@ FAIL_SIGMAS = 2.24
 
 def quadratic(surfaces: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Slope (..., 2) and negated second derivatives (..., 2, 2), in (x, y), in the middle of surfaces (..., 3, 3)."""
-    s = surfaces.astype(np.float64)
+    s = surfaces
     middle, left, right = s[..., 1, 1], s[..., 1, 0], s[..., 1, 2]
     above, below = s[..., 0, 1], s[..., 2, 1]
     xy = (s[..., 2, 0] + s[..., 0, 2] - s[..., 2, 2] - s[..., 0, 0]) / 4.0
@@ -48,12 +48,18 @@ def newton_step(slope: NDArray[Any], curvature: NDArray[Any]) -> NDArray[Any]:
 def covariance(curvature: NDArray[Any], pulls: NDArray[Any], unexplained: FloatArray) -> NDArray[np.float64]:
     """Covariance of a measured shift, (M, 2, 2) px^2, from two estimates along each principal axis of the peak.
 
-    sigma_i^2 = 0.05^2 + 0.4^2 u / lambda_i + 0.8^2 sum_g p_gi^2 / lambda_i^2
+    sigma_i^2 = 0.05^2 + 0.4^2 u / lambda_i + 0.7^2 sum_g p_gi^2 / lambda_i^2
 
     lambda_i: curvature of the peak. u = (1 - S^2) / n: what the peak leaves unexplained, over the independent
     observations in the window (the Cramer-Rao bound of a shift, with a scale).
     p_g: slope that part g of the window has at the peak; they add up to 0, and would each be 0 if all parts agreed (the
     sandwich estimate; Huber 1967). It grows where one part moved and another did not.
+
+    The scales were fitted on 256 eyes of 60 x 36 px and what a trained SimGAN made of them: the smallest with which 95%
+    of the errors along an axis stay within 2 sigma (to 10%) under edits that move nothing, for a disc and a circle: the
+    tone-fitted residual of one refined image added to another source (whole, high-passed, blurred by 0.7 px), blur of
+    0.6, 1.3 and 2.2 px, noise, texture, tone, light, JPEG. Long flat outlines (lids) are the exception: a residual with
+    edges of its own pulls at them, and 95% of their errors stay within 3 sigma.
     """
     values, vectors = np.linalg.eigh(curvature)
     safe = np.maximum(values, MIN_CURVATURE)
@@ -83,7 +89,7 @@ def upper_bound_px(shift: NDArray[Any], spread: NDArray[Any]) -> NDArray[np.floa
 
 
 def lower_bound_px(shift: NDArray[Any], sigmas: NDArray[Any], axes: NDArray[Any]) -> NDArray[np.float64]:
-    """The length that |d| exceeds: what |shift| keeps after 2.24 sigma per axis; 0 in 95% of cases when d is 0: (M,)."""
+    """The length that |d| exceeds: what |shift| keeps after 2.24 sigma per axis (0 in 95% of cases if d is 0): (M,)."""
     along = np.abs(np.matmul(shift[:, None, :], axes)[:, 0])
     left = np.maximum(along - FAIL_SIGMAS * sigmas, 0.0)
     return np.asarray(np.hypot(left[:, 0], left[:, 1]))

@@ -68,12 +68,13 @@ def _too_small(label: Label) -> bool:
     """True for what has no window: NaN or absurd numbers, under 4 px, a mask without an edge."""
     if label.type in ("instance_mask", "semantic_mask"):
         return not edge_band(label.value).any()
-    if not np.abs(label.value).max(initial=0.0) < FAR_PX:
+    values: list[float] = label.value.ravel().tolist()
+    if not all(-FAR_PX < value < FAR_PX for value in values):
         return True
     if label.type == "keypoint":
         return not 0.0 <= label.extent_px < FAR_PX
-    corners = label.value.reshape(-1, 2)
-    return bool((corners.max(axis=0) - corners.min(axis=0)).min() < MIN_EXTENT_PX)
+    x, y = values[0::2], values[1::2]
+    return min(max(x) - min(x), max(y) - min(y)) < MIN_EXTENT_PX
 
 
 def _check_kind(

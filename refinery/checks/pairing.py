@@ -35,7 +35,10 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
         leans.append(_lean(found, own, context.decoys[None]))
         leans[1][[[pair.sample.key == key for key in context.decoy_keys] for pair in batch.pairs]] = np.nan
     names = [f"the source {name}" for name in turned] + [f"another image ({key})" for key in context.decoy_keys]
-    return [[_judge(names, values)] for values in np.concatenate(leans, axis=1)]
+    lowest = np.nan_to_num(np.concatenate(leans, axis=1), nan=np.inf)
+    worst = lowest.argmin(axis=1)
+    values = lowest[np.arange(len(lowest)), worst].tolist()
+    return [[_judge(names[decoy], value)] for decoy, value in zip(worst.tolist(), values, strict=True)]
 
 
 def _turned(coarse: ComplexArray, square: bool) -> Iterator[tuple[str, ComplexArray]]:
@@ -59,14 +62,14 @@ def _lean(refined: FloatArray, source: FloatArray, decoys: FloatArray) -> FloatA
     return np.where(alike, np.float32(np.nan), gain / np.sqrt(2.0 * np.maximum(contrast, MIN_CONTRAST)))
 
 
-def _judge(names: list[str], leans: FloatArray) -> Finding:
-    if np.isnan(leans).all():
+def _judge(decoy: str, lean: float) -> Finding:
+    """Verdict by the decoy that the refined image leans to most; the lean is infinite when there is none."""
+    if lean == np.inf:
         return Finding(LABEL, LABEL, "not_checkable", unit="", reason="flat, or its own mirror image", check=LABEL)
-    worst = int(np.nanargmin(leans))
-    if leans[worst] < -MARGIN:
-        reason = f"looks like {names[worst]} rather than its own source"
+    if lean < -MARGIN:
+        reason = f"looks like {decoy} rather than its own source"
         return Finding(LABEL, LABEL, "fail", unit="", reason=reason, check=LABEL)
-    if leans[worst] <= MARGIN:
-        reason = f"as close to {names[worst]} as to its own source"
+    if lean <= MARGIN:
+        reason = f"as close to {decoy} as to its own source"
         return Finding(LABEL, LABEL, "abstain", unit="", reason=reason, check=LABEL)
     return Finding(LABEL, LABEL, "pass", unit="", check=LABEL)

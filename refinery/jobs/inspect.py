@@ -23,6 +23,7 @@ from refinery.image import Decoded, from_float, to_float
 from refinery.jobs.refine import read_decoys, read_pair, unknown_tolerances
 from refinery.journal import FOLDER
 from refinery.refine import read_sidecars
+from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
 from refinery.sample import FloatArray, Pair, Sample
 
@@ -34,10 +35,14 @@ def inspect(config: InspectConfig) -> dict[str, Any]:
     """What `refinery inspect --json` prints; its `kind` says what the path is. Raises RefineryError."""
     path = Path(config.path)
     if (path / "checkpoints").is_dir():
-        return _inspect_run(path, config)
-    if path.suffix == ".onnx" or (path / artifacts.MODEL_FILE).is_file():
-        return _inspect_artifact(path)
-    return _inspect_dataset(path, config)
+        found = _inspect_run(path, config)
+    elif path.suffix == ".onnx" or (path / artifacts.MODEL_FILE).is_file():
+        found = _inspect_artifact(path)
+    else:
+        found = _inspect_dataset(path, config)
+    if config.html:
+        write_page(found, Path(config.html))
+    return found
 
 
 def _inspect_artifact(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from refinery.errors import DatasetError, SampleError, UsageError
 from refinery.formats._source import Source
 from refinery.image import Decoded, to_float
 from refinery.jobs._observer import Observer, Silent
-from refinery.journal import FOLDER, Journal, Line
+from refinery.journal import Journal, Line
 from refinery.refine import RefineOptions, read_sidecars, refine_dataset
 from refinery.runtime.session import Session, open_session
 from refinery.sample import VERDICTS, Finding, FloatArray, Pair, Sample

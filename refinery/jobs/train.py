@@ -112,8 +112,7 @@ def _load_data(config: TrainConfig) -> _Data:
     for images, path, least in ((synthetic, config.synthetic, 2 * MIN_HELD_OUT), (real, config.real, MIN_REAL)):
         if len(images.images) < least:
             raise DatasetError(
-                f"{path}: {len(images.images)} usable image(s); training needs {least}, and hundreds "
-                "to do well"
+                f"{path}: {len(images.images)} usable image(s); training needs {least}, and hundreds to do well"
             )
     if real.channels < synthetic.channels:
         raise DatasetError(

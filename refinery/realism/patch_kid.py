@@ -28,11 +28,14 @@ def features(images: Images, rng: np.random.Generator) -> FloatArray:
 def distance(first: FloatArray, second: FloatArray) -> float:
     """Unbiased squared MMD with the kernel k(x, y) = (x.y / F + 1)^3, mean over the nets.
 
-    MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j), after every feature is brought
-    to mean 0 and deviation 1 on `second`. It may be negative: about 0 for equal distributions.
+    MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j), after every feature is centred on
+    `second` and divided by its channel's deviation within an image there. (Not by that between images: photos that were
+    all equalised or exposed alike have next to none, and any other brightness would outweigh everything else.)
+    It may be negative: about 0 for equal distributions.
     first, second: (N, nets, F) and (M, nets, F). Source: Binkowski et al. 2018 (KID), eq. 4; the nets are random here.
     """
-    mean, deviation = second.mean(axis=0), np.maximum(second.std(axis=0), 1e-6)
+    mean, within = second.mean(axis=0), second[:, :, second.shape[2] // 2 :].mean(axis=0)
+    deviation = np.maximum(np.concatenate((within, within), axis=1), 1e-6)
     x, y = (np.moveaxis((f - mean) / deviation, 1, 0) for f in (first, second))
     cross = _kernel(x, y).mean(dtype=np.float64)
     return float(_mean_off_diagonal(_kernel(x, x)) + _mean_off_diagonal(_kernel(y, y)) - 2.0 * cross)

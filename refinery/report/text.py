@@ -106,7 +106,7 @@ def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
     sizes = [f"{images[key][1]}x{images[key][0]}" for key in ("size_common_hw", "size_min_hw", "size_max_hw")]
     labels = ", ".join(f"{name} ({entry['type']})" for name, entry in found["labels"].items())
     lines = [
-        f"{found['kind']:<10} {found['layout']} layout, {found['samples']:,} samples",
+        f"{found['kind'].split()[0]:<10} dataset, {found['layout']} layout, {found['samples']:,} samples",
         f"images     {sizes[0]} px (from {sizes[1]} to {sizes[2]}), modes {', '.join(images['modes'])}",
         f"labels     {labels or 'none found'}",
     ]

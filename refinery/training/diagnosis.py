@@ -15,6 +15,9 @@ WON_ACCURACY = 0.98
 WON_LOSS = 0.05
 UNCHANGED = 1 / 255
 """Mean |refined - synthetic| in [-1, 1] units below which nobody sees a change: half a level of 255."""
+WHAT_TO_TRY = (
+    'the last checkpoint is kept; try half the learning rates (refiner_lr, discriminator_lr), or precision = "fp32"'
+)
 
 
 def require_finite(losses: Mapping[str, float], step: int) -> None:
@@ -22,14 +25,14 @@ def require_finite(losses: Mapping[str, float], step: int) -> None:
     broken = [name for name, value in losses.items() if not math.isfinite(value)]
     if broken:
         raise TrainingError(
-            f"step {step}: the loss {broken[0]!r} is {losses[broken[0]]}, so training cannot go on; {_WHAT_TO_TRY}"
+            f"step {step}: the loss {broken[0]!r} is {losses[broken[0]]}, so training cannot go on; {WHAT_TO_TRY}"
         )
 
 
 def require_finite_state(state: Any, step: int) -> None:
     """Raises TrainingError when a tensor that a checkpoint would keep holds NaN or infinity."""
     if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(state)):
-        raise TrainingError(f"step {step}: weights became NaN or infinite, so training cannot go on; {_WHAT_TO_TRY}")
+        raise TrainingError(f"step {step}: weights became NaN or infinite, so training cannot go on; {WHAT_TO_TRY}")
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:
@@ -67,9 +70,6 @@ class Watch:
         return sentence if holds and streak + 1 == self.patience else ""
 
 
-_WHAT_TO_TRY = (
-    'the last checkpoint is kept; try half the learning rates (refiner_lr, discriminator_lr), or precision = "fp32"'
-)
 _WON = (
     "the discriminator tells every patch apart, so the refiner learns nothing new; try a lower discriminator_lr, "
     "refiner_steps = 2, a smaller lambda_reg, or real images that look more like the synthetic ones"

@@ -14,13 +14,14 @@ from torch import nn
 from refinery import realism
 from refinery.annotations import read_labels
 from refinery.checks import CheckContext, DriftSummary, overall, run_checks
-from refinery.errors import SampleError
+from refinery.errors import SampleError, TrainingError
 from refinery.formats._source import Source
 from refinery.image import from_float, to_float
 from refinery.runtime.batching import refine_images
 from refinery.runtime.session import Runner
 from refinery.sample import FloatArray, Label, Pair
 from refinery.training.data import ImageSet
+from refinery.training.diagnosis import WHAT_TO_TRY
 
 MAX_FAILED = 0.05
 """Share of the held-out samples whose labels may fail in a checkpoint that is still kept for its realism."""
@@ -110,6 +111,8 @@ class Validation:
                 refined = refine_images(self._run(refiner), self.synthetic)
         finally:
             refiner.train()
+        if not all(np.isfinite(image).all() for image in refined):
+            raise TrainingError(f"the refiner gives NaN or infinite pixels, so training cannot go on; {WHAT_TO_TRY}")
         return [to_float(from_float(image, self.held_out.bits)) for image in refined]
 
     def _run(self, refiner: nn.Module) -> Runner:

@@ -75,7 +75,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("steps", "refiner_steps", "discriminator_steps", "width", "blocks", "kernel"), 1)
-        zeros = ("lambda_reg", "refiner_pretrain", "discriminator_pretrain", "history_size", "decay")
+        zeros = ("lambda_reg", "refiner_pretrain", "discriminator_pretrain", "history_size", "warmup", "decay")
         require_at_least(self, **counts, **dict.fromkeys(zeros, 0))
 
 

@@ -1,0 +1,158 @@
+"""Export: parity with torch, deterministic bytes, what the file says about itself, and refusal beyond the tolerance."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from tiny import SIMGAN
+
+from refinery import artifact
+from refinery.config import ExportConfig
+from refinery.errors import ModelError, OutputError
+from refinery.export import measure_parity, rebuild, to_onnx
+from refinery.jobs.export import export
+from refinery.networks import resnet_refiner
+from refinery.training import checkpoint
+from refinery.training.methods.simgan import Settings, build_refiner
+
+HEADS = {
+    "residual": {},
+    "tanh": {"head": "tanh"},
+    "paper": {"head": "tanh", "padding": "zeros"},
+    "wide": {"kernel": 7, "blocks": 1},
+}
+
+
+def write_checkpoint(folder, channels=1, bits=8, break_it=None, **changes):
+    """A run folder whose refiner has random weights, so that it changes images."""
+    torch.manual_seed(0)
+    settings = Settings(**{**SIMGAN, **changes})
+    refiner = build_refiner(channels, settings)
+    torch.nn.init.normal_(refiner.last.weight, std=0.1)
+    if break_it is not None:
+        break_it(refiner)
+    state = {"method": "simgan", "settings": dataclasses.asdict(settings), "channels": channels, "bits": bits}
+    state |= {"training": {"synthetic": {"samples": 3, "fingerprint": "f"}}, "step": 7, "refiner": refiner.state_dict()}
+    checkpoint.save(folder / "checkpoints" / "best.safetensors", state)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder that has been exported."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("run"), channels=3, bits=16)
+    export(ExportConfig(run=str(folder)))
+    return folder
+
+
+@pytest.mark.parametrize("changes", HEADS.values(), ids=HEADS)
+def test_onnx_equals_torch_on_shapes_it_was_not_exported_with(changes):
+    torch.manual_seed(0)
+    refiner = resnet_refiner.build(1, width=8, **{"blocks": 2, **changes}).eval()
+    torch.nn.init.normal_(refiner.last.weight, std=0.1)
+    model = to_onnx(refiner, 1, "simgan")
+    assert max(measure_parity(model, refiner, 1).values()) < 1e-5
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    for shape in ((1, 1, 8, 8), (5, 1, 35, 55), (1, 1, 101, 9)):
+        images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+        with torch.inference_mode():
+            expected = refiner(torch.from_numpy(images)).numpy()
+        assert np.abs(session.run(None, {"synthetic": images})[0] - expected).max() < 1e-5
+
+
+def test_the_manifest_tells_where_the_refiner_comes_from(run):
+    manifest = json.loads((run / "artifact" / "manifest.json").read_text())
+    assert (manifest["method"], manifest["channels"], manifest["bits"]) == ("simgan", 3, 16)
+    assert (manifest["value_range"], manifest["size_multiple"], manifest["min_side_px"]) == ([-1, 1], 1, 8)
+    assert manifest["receptive_field_px"] == 11
+    assert manifest["training"] == {"synthetic": {"samples": 3, "fingerprint": "f"}, "step": 7}
+    assert manifest["parity"]["tolerance"] == 1e-3
+    assert manifest["parity"]["max_abs"] < 1e-5
+    assert len(manifest["parity"]["shapes"]) >= 4
+    assert {"refinery", "torch", "onnx", "onnxruntime", "python"} == manifest["versions"].keys()
+
+
+def test_the_file_is_one_file_that_says_what_it_is(run):
+    assert sorted(path.name for path in (run / "artifact").iterdir()) == ["manifest.json", "refiner.onnx"]
+    proto = onnx.load(run / "artifact" / "refiner.onnx")
+    onnx.checker.check_model(proto, full_check=True)
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    assert metadata.items() >= {"refinery.method": "simgan", "refinery.channels": "3", "refinery.range": "-1 1"}.items()
+    dims = proto.graph.input[0].type.tensor_type.shape.dim
+    assert [bool(dim.dim_param) for dim in dims] == [True, False, True, True]
+    assert (proto.graph.input[0].name, proto.graph.output[0].name) == ("synthetic", "refined")
+
+
+def test_no_path_of_this_machine_is_in_the_file(run):
+    model = (run / "artifact" / "refiner.onnx").read_bytes()
+    assert b"site-packages" not in model
+    assert str(run).encode() not in model
+
+
+def test_exporting_twice_gives_the_same_bytes(run, tmp_path):
+    export(ExportConfig(run=str(run), out=str(tmp_path)))
+    for name in ("refiner.onnx", "manifest.json"):
+        assert (tmp_path / name).read_bytes() == (run / "artifact" / name).read_bytes()
+
+
+def test_one_onnx_file_needs_no_manifest(run, tmp_path):
+    result = export(ExportConfig(run=str(run / "checkpoints" / "best.safetensors"), out=str(tmp_path / "eyes.onnx")))
+    assert [path.name for path in tmp_path.iterdir()] == ["eyes.onnx"]
+    assert result["model"] == str(tmp_path / "eyes.onnx")
+    assert artifact.load(tmp_path / "eyes.onnx").manifest.channels == 3
+
+
+def test_beyond_the_tolerance_nothing_is_written(run, tmp_path):
+    with pytest.raises(ModelError, match=r"ONNX and torch differ by .* at .*, more than the tolerance 0\.00e\+00"):
+        export(ExportConfig(run=str(run), out=str(tmp_path / "out"), tolerance=0.0))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refiner_that_gives_nan_is_not_exported(tmp_path):
+    write_checkpoint(tmp_path, break_it=lambda refiner: torch.nn.init.constant_(refiner.last.bias, float("nan")))
+    with pytest.raises(ModelError, match="differ by nan"):
+        export(ExportConfig(run=str(tmp_path), tolerance=1e9))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"method": "nomethod"}, {"channels": 3}, {"settings": {"width": 16}}, {"settings": None}, {"refiner": {}}],
+)
+def test_a_checkpoint_that_contradicts_itself_is_one_line(tmp_path, changes):
+    path = write_checkpoint(tmp_path) / "checkpoints" / "best.safetensors"
+    checkpoint.save(path, {**checkpoint.load(path), **changes})
+    with pytest.raises(Exception, match="does not fit its own settings|no method named") as caught:
+        export(ExportConfig(run=str(tmp_path)))
+    assert caught.value.exit_code in (1, 2)
+
+
+@pytest.mark.parametrize("key", ["method", "settings", "channels", "refiner"])
+def test_a_checkpoint_that_lacks_something_is_one_line(tmp_path, key):
+    path = write_checkpoint(tmp_path) / "checkpoints" / "best.safetensors"
+    checkpoint.save(path, {k: v for k, v in checkpoint.load(path).items() if k != key})
+    with pytest.raises(ModelError, match="does not fit its own settings"):
+        rebuild(checkpoint.load(path))
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        ("best", "no checkpoints/best.safetensors; is it a run folder"),
+        ("last", "no checkpoints/last.safetensors; is it"),
+    ],
+)
+def test_no_run_there(tmp_path, which, message):
+    with pytest.raises(ModelError, match=message):
+        export(ExportConfig(run=str(tmp_path), checkpoint=which))
+
+
+def test_a_folder_that_cannot_be_made(run, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="the artifact cannot be written"):
+        export(ExportConfig(run=str(run), out=str(tmp_path / "file" / "artifact")))

@@ -1,0 +1,165 @@
+"""SimGAN's steps: phases, losses, the history, and that every setting does something."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import SIMGAN
+
+from refinery.training.device import Placement
+from refinery.training.methods.simgan import Settings, SimGAN, create
+
+TINY = Settings(**{**SIMGAN, "discriminator_pretrain": 1, "refiner_pretrain": 2})
+
+
+def draw(seed: int, channels: int = 3, low: float = -1.0, high: float = 1.0):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.rand(4, channels, 8, 16, generator=generator) * (high - low) + low
+
+
+def new(settings: Settings = TINY, autocast: bool = False, steps: int = 10) -> SimGAN:
+    torch.manual_seed(0)
+    placement = Placement(torch.device("cpu"), autocast)
+    return create(3, settings, steps, placement, torch.Generator().manual_seed(0))
+
+
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).clone()
+
+
+def train(method: SimGAN, first: int, last: int, draws=None) -> list[dict[str, float]]:
+    synthetic, real = draws or (draw(1), draw(2, high=0.0))
+    losses = [method.step(step, synthetic, real) for step in range(first, last)]
+    return [{name: float(value) for name, value in step.items()} for step in losses]
+
+
+def test_phases_and_what_each_of_them_trains():
+    method = new()
+    assert method.total_steps == 13
+    seen = []
+    for step in range(4):
+        before = weights(method.refiner), weights(method.discriminator)
+        train(method, step, step + 1)
+        moved = [
+            not torch.equal(a, weights(n)) for a, n in zip(before, (method.refiner, method.discriminator), strict=True)
+        ]
+        seen.append((method.phase(step), *moved))
+    assert seen[2:] == [("discriminator alone", False, True), ("adversarial", True, True)]
+    assert [phase for phase, *_ in seen[:2]] == ["refiner alone"] * 2
+    assert not seen[0][2]
+
+
+def test_refiner_pretraining_brings_a_tanh_refiner_near_the_identity():
+    method = new(replace(TINY, head="tanh", refiner_pretrain=60, refiner_lr=3e-3))
+    losses = train(method, 0, 60)
+    assert losses[-1]["regularization"] < 0.7 * losses[0]["regularization"]
+
+
+def test_the_discriminator_learns_to_tell():
+    method = new(replace(TINY, refiner_pretrain=0, discriminator_pretrain=60, discriminator_lr=3e-3))
+    draws = draw(1, low=-1, high=-0.4), draw(2, low=0.4, high=1)
+    losses = train(method, 0, 60, draws)
+    assert losses[0]["discriminator"] == pytest.approx(0.69, abs=0.05)
+    assert losses[-1]["discriminator"] < 0.1
+    assert losses[-1]["discriminator_accuracy"] == 1
+
+
+def test_the_refiner_goes_where_the_real_images_are():
+    method = new(replace(TINY, refiner_pretrain=0, refiner_lr=3e-3, discriminator_lr=3e-3, lambda_reg=0.01), steps=150)
+    synthetic = draw(1, low=-0.2, high=0.2)
+    train(method, 0, 120, (synthetic, draw(2, low=0.2, high=0.6)))
+    with torch.no_grad():
+        assert float(method.refiner(synthetic()).mean()) > 0.1
+
+
+def test_a_large_lambda_holds_the_image():
+    changes = []
+    for lambda_reg in (0.0, 100.0):
+        method = new(replace(TINY, refiner_pretrain=0, lambda_reg=lambda_reg, refiner_lr=1e-3))
+        changes.append(train(method, 0, 11)[-1]["change"])
+    assert changes[1] < 0.5 * changes[0]
+
+
+@pytest.mark.parametrize(("refiner_steps", "discriminator_steps"), [(1, 1), (3, 1), (1, 2), (2, 3)])
+def test_k_g_and_k_d_count_the_batches(refiner_steps, discriminator_steps):
+    counts = {"synthetic": 0, "real": 0}
+
+    def counted(name, source):
+        def one():
+            counts[name] += 1
+            return source()
+
+        return one
+
+    settings = replace(TINY, refiner_pretrain=0, discriminator_pretrain=0)
+    method = new(replace(settings, refiner_steps=refiner_steps, discriminator_steps=discriminator_steps))
+    train(method, 0, 1, (counted("synthetic", draw(1)), counted("real", draw(2))))
+    assert counts == {"synthetic": refiner_steps + discriminator_steps - 1, "real": discriminator_steps}
+
+
+def test_the_history_fills_while_training_only_adversarially():
+    method = new()
+    train(method, 0, 3)
+    assert len(method.history) == 0
+    train(method, 3, 8)
+    assert len(method.history) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "refiner", "discriminator"),
+    [
+        ({}, [1, 1, 1, 1, 1, 0.75, 0.5, 0.25], [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]),
+        ({"warmup": 4}, [0.25, 0.5, 0.75, 1, 1, 0.75, 0.5, 0.25], [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]),
+        ({"decay": 0.0}, [1] * 8, [1] * 8),
+    ],
+)
+def test_learning_rates_rise_and_fall(changes, refiner, discriminator):
+    method = new(replace(TINY, refiner_pretrain=0, discriminator_pretrain=0, **changes), steps=8)
+    rates = []
+    for step in range(8):
+        train(method, step, step + 1)
+        groups = [method.optimizers[name].param_groups[0]["lr"] for name in ("refiner", "discriminator")]
+        rates.append((groups[0] / TINY.refiner_lr, groups[1] / TINY.discriminator_lr))
+    assert [rate for rate, _ in rates] == pytest.approx(refiner)
+    assert [rate for _, rate in rates] == pytest.approx(discriminator)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_gradients_lie_in_memory_as_their_weights_do(optimizer, autocast):
+    """A fused optimiser step pairs them by memory order, not by index."""
+    method = new(replace(TINY, optimizer=optimizer), autocast)
+    train(method, 2, 5)
+    for network in (method.refiner, method.discriminator):
+        for parameter in network.parameters():
+            dense = parameter.contiguous(memory_format=torch.channels_last) if parameter.dim() == 4 else parameter
+            assert parameter.stride() == dense.stride() == parameter.grad.stride()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_kept_state_goes_on_the_same(tmp_path, optimizer, autocast):
+    from refinery.training import checkpoint
+
+    settings = replace(TINY, optimizer=optimizer)
+    draws = draw(1), draw(2)
+    first = new(settings, autocast)
+    train(first, 0, 6, draws)
+    checkpoint.save(tmp_path / "c", {"method": first.state(), "generator": first.history.generator.get_state()})
+    kept = checkpoint.load(tmp_path / "c")
+    second = new(settings, autocast)
+    second.load_state(kept["method"])
+    second.history.generator.set_state(kept["generator"])
+    for method in (first, second):
+        train(method, 6, 10, (draw(3), draw(4)))
+    assert torch.equal(weights(first.refiner), weights(second.refiner))
+    assert torch.equal(weights(first.discriminator), weights(second.discriminator))
+
+
+def test_paper_settings_describe_the_paper():
+    paper = Settings(padding="zeros", head="tanh", optimizer="sgd", refiner_lr=1e-3, discriminator_lr=1e-3)
+    placement = Placement(torch.device("cpu"), False)
+    method = create(1, paper, 1, placement, torch.Generator().manual_seed(0))
+    assert sum(parameter.numel() for parameter in method.refiner.parameters()) == 296_129
