@@ -179,13 +179,15 @@ def _read_manifest(file: Path, channels: int) -> Manifest:
         raw = json.loads(path.read_text(encoding="utf-8"))
         known = {f.name for f in dataclasses.fields(Manifest)}
         manifest = Manifest(**{k: v for k, v in raw.items() if k in known})
-        valid = all(isinstance(raw.get(k, v), list if k == "value_range" else type(v)) for k, v in _DEFAULTS.items())
+        kinds = {k: (list, tuple) if isinstance(v, tuple) else type(v) for k, v in _DEFAULTS.items()}
+        valid = all(isinstance(raw[k], kind) for k, kind in kinds.items() if k in raw)
+        valid = valid and isinstance(manifest.parity.get("max_abs", 0.0), int | float)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not a refinery manifest ({error}); export the run again") from error
-    if not valid or manifest.channels not in (1, 3):
-        raise ModelError(f"{path}: not a refinery manifest (a value of the wrong kind); export the run again")
     if manifest.version != VERSION:
         raise ModelError(
             f"{path}: manifest version {manifest.version}, this refinery reads {VERSION}; export the run again"
         )
+    if not valid or manifest.channels not in (1, 3):
+        raise ModelError(f"{path}: not a refinery manifest (a value of the wrong kind); export the run again")
     return manifest

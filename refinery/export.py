@@ -92,12 +92,20 @@ def to_onnx(refiner: nn.Module, channels: int, method: str) -> bytes:
         )
     assert program is not None
     proto = program.model_proto
+    _forget_where(proto.graph)
     proto.producer_name, proto.producer_version = "refinery", refinery.__version__
     for key, value in (("refinery.method", method), ("refinery.channels", str(channels)), ("refinery.range", "-1 1")):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     model: bytes = proto.SerializeToString()
     return model
+
+
+def _forget_where(graph: Any) -> None:
+    """Drop the exporter's stack traces: they hold paths of this machine."""
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
 
 
 def measure_parity(model: bytes, refiner: nn.Module, channels: int) -> dict[str, float]:

@@ -136,7 +136,9 @@ class Journal:
             self.manifest.touch()
             return
         with self.manifest.open("r+b") as file:
-            file.truncate(_end_of_last_line(file))
+            end = _end_of_last_line(file)
+            if end < file.seek(0, os.SEEK_END):
+                file.truncate(end)
 
 
 def _end_of_last_line(file: IO[bytes]) -> int:

@@ -128,6 +128,7 @@ def test_a_model_changed_by_one_byte_is_refused(tmp_path):
         '{"channels": 7}',
         '{"channels": null}',
         '{"parity": []}',
+        '{"parity": {"max_abs": "small"}}',
         '{"training": "none"}',
         '{"versions": 3}',
         '{"min_side_px": "8"}',
@@ -148,6 +149,12 @@ def test_a_manifest_may_say_more_than_is_known(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "added_later": 1}))
     assert load(tmp_path).manifest.channels == 1
+
+
+def test_a_manifest_may_say_less(tmp_path):
+    write_artifact(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"channels": 1}')
+    assert load(tmp_path).manifest.value_range == (-1, 1)
 
 
 def test_a_model_alone_needs_no_manifest(tmp_path):

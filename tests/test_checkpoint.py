@@ -94,7 +94,7 @@ def with_header(path, header) -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: None, "no such checkpoint"),
+        (lambda path: path.touch() or path.unlink(), "no such checkpoint"),
         (lambda path: path.mkdir(), "not a refinery checkpoint"),
         (lambda path: path.write_bytes(b""), "not a refinery checkpoint"),
         (lambda path: path.write_bytes(b"\xff" * 64), "not a refinery checkpoint"),

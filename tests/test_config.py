@@ -86,7 +86,7 @@ def test_max_drift(text, expected):
 
 @pytest.mark.parametrize("text", ["", "px", "-1px", "1px,", "gaze=", "1e3px", "nan", "inf", "1 2px", "one", "1px;2px"])
 def test_max_drift_that_says_nothing(text):
-    with pytest.raises(ConfigError, match="^--max-drift: got .* expected a number and a unit such as 1px"):
+    with pytest.raises(ConfigError, match=r"^--max-drift: got .* expected a number and a unit such as 1px"):
         parse_max_drift(text)
 
 

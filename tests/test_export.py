@@ -127,7 +127,7 @@ def test_a_refiner_that_gives_nan_is_not_exported(tmp_path):
 def test_a_checkpoint_that_contradicts_itself_is_one_line(tmp_path, changes):
     path = write_checkpoint(tmp_path) / "checkpoints" / "best.safetensors"
     checkpoint.save(path, {**checkpoint.load(path), **changes})
-    with pytest.raises(Exception, match="does not fit its own settings|no method named") as caught:
+    with pytest.raises(Exception, match=r"does not fit its own settings|no method named") as caught:
         export(ExportConfig(run=str(tmp_path)))
     assert caught.value.exit_code in (1, 2)
 

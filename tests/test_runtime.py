@@ -99,7 +99,7 @@ def test_auto_starts_something_and_says_what():
 
 @pytest.mark.skipif(CUDA, reason="needs a machine without CUDA")
 def test_cuda_asked_for_and_not_there_is_an_error_never_a_fallback(capfd):
-    with pytest.raises(ProviderError, match="^provider cuda does not start") as caught:
+    with pytest.raises(ProviderError, match=r"^provider cuda does not start") as caught:
         open_session(artifact(model()), "cuda", "auto")
     assert "use --provider auto, openvino or cpu" in str(caught.value)
     assert "\n" not in str(caught.value)

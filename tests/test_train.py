@@ -283,7 +283,7 @@ def test_images_left_out_are_named_and_counted(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
 def test_file_names_that_are_not_unicode(tmp_path):
     datasets(tmp_path)
-    os.rename(os.fsencode(tmp_path / "real" / "000.png"), os.fsencode(tmp_path / "real") + b"/\xff.png")
+    (tmp_path / "real" / "000.png").rename(tmp_path / "real" / os.fsdecode(b"\xff.png"))
     assert train(train_config(tmp_path), SIMGAN, observer=Recorder(stop_at=1))["stopped_by"] == "interrupt"
 
 

@@ -69,7 +69,7 @@ def _too_small(label: Label) -> bool:
     if label.type in ("instance_mask", "semantic_mask"):
         return not edge_band(label.value).any()
     values: list[float] = label.value.ravel().tolist()
-    if not all(-FAR_PX < value < FAR_PX for value in values):
+    if not sum(map(abs, values)) < FAR_PX:
         return True
     if label.type == "keypoint":
         return not 0.0 <= label.extent_px < FAR_PX

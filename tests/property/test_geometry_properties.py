@@ -65,4 +65,5 @@ def test_contour_points_stay_within_the_band(corners: list[tuple[float, float]])
     polygon = np.array(corners)
     points = contour_windows([polygon]).points_xy[0]
     assert np.isfinite(points).all()
-    assert (points >= polygon.min(axis=0) - 1.6).all() and (points <= polygon.max(axis=0) + 1.6).all()
+    assert (points >= polygon.min(axis=0) - 1.6).all()
+    assert (points <= polygon.max(axis=0) + 1.6).all()
