@@ -20,13 +20,14 @@ __all__ = ["read_labels"]
 def read_labels(sidecars: Mapping[str, bytes], size_hw: tuple[int, int]) -> tuple[tuple[Label, ...], tuple[str, ...]]:
     """Labels of one image from all its sidecars, and one line for each sidecar that could not be read.
 
-    sidecars: relative path -> content. A file of a kind that nobody reads has no labels and is no problem.
+    sidecars: relative path -> content. A file of a kind that nobody reads has no labels and is no problem; what has no
+    known suffix but is a JSON object is read as one, as values inside an HDF5 file are.
     Several files that speak of one name continue its items.
     """
     labels: list[Label] = []
     problems: list[str] = []
     for path, data in sorted(sidecars.items()):
-        reader = _readers().get(PurePosixPath(path).suffix.lower())
+        reader = _reader(path, data)
         if reader is None:
             continue
         try:
@@ -34,6 +35,11 @@ def read_labels(sidecars: Mapping[str, bytes], size_hw: tuple[int, int]) -> tupl
         except LabelError as error:
             problems.append(str(error))
     return _numbered(labels), tuple(problems)
+
+
+def _reader(path: str, data: bytes) -> ModuleType | None:
+    known = _readers().get(PurePosixPath(path).suffix.lower())
+    return _readers()[".json"] if known is None and data.startswith(b'{"') else known
 
 
 @lru_cache(maxsize=1)
