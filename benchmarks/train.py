@@ -65,7 +65,8 @@ def ours(shape: tuple[int, int, int], steps: int) -> float:
     pixels = [random.integers(0, 256, (height, width, channels), np.uint8) for _ in range(256)]
     images = ImageSet(pixels, [Sample(str(i), str(i)) for i in range(256)], channels, 8)
     batches = Batches(images, (height, width), BATCH, generator, placement.device)
-    method = simgan.create(channels, simgan.Settings(discriminator_pretrain=0), 1000, placement, generator)
+    settings = simgan.scale(simgan.Settings(discriminator_pretrain=0), (height, width))
+    method = simgan.create(channels, settings, 1000, placement, generator)
     count = iter(range(1000))
     return _rate(lambda: method.step(next(count), batches.draw, batches.draw), steps)
 

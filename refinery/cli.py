@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from refinery.report.terminal import TerminalObserver
 from refinery.report.text import inspect_text, refine_text, train_text
 
 DONE, FAILED, LABELS_FAILED, INTERRUPTED = 0, 1, 3, 130
+ASK_AGAIN_S = 0.02
 Config = TypeVar("Config")
 
 app = typer.Typer(
@@ -84,7 +86,8 @@ def train(
         int | None, typer.Option("--batch-size", min=2, help="Images a step.", show_default="by image size")
     ] = None,
     crop: Annotated[
-        int | None, typer.Option("--crop", min=8, help="Largest side of training crops, px.", show_default="64")
+        int | None,
+        typer.Option("--crop", min=8, help="Largest side of training crops, px.", show_default="64 on a CPU"),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.", show_default="auto")] = None,
     precision: Annotated[
@@ -284,14 +287,26 @@ def _command(debug: bool) -> Iterator[TerminalObserver]:
 
 @contextmanager
 def _signals(observer: TerminalObserver) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks the job to stop; the job or a second one raises KeyboardInterrupt."""
+    """The first Ctrl-C or SIGTERM asks the job to stop; the job or a second one raises KeyboardInterrupt.
+
+    Never in the middle of an import: it would be taken for a package that is not there, or leave the import lock held.
+    """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if observer.asked_to_stop or not observer.stops_politely:
+    def ask(number: int, frame: FrameType | None) -> None:
+        if _is_importing(frame):
+            later = threading.Timer(ASK_AGAIN_S, again, [number])
+            later.daemon = True
+            later.start()
+            return
+        first, observer.asked_to_stop = not observer.asked_to_stop, True
+        if not (first and observer.stops_politely):
             raise KeyboardInterrupt
-        observer.asked_to_stop = True
         observer.say("stopping after this step; press Ctrl-C again to stop at once")
+
+    def again(number: int) -> None:
+        if signal.getsignal(number) is ask:
+            signal.raise_signal(number)
 
     for number in before:
         signal.signal(number, ask)
@@ -300,6 +315,14 @@ def _signals(observer: TerminalObserver) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if "importlib._bootstrap" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _complain(message: str, debug: bool) -> None:

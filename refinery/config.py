@@ -46,9 +46,9 @@ class TrainConfig:
     minutes: float = 0.0
     """Stop after this many minutes of training; 0: no limit."""
     batch_size: int = 0
-    """Images a step; 0: as many pixels as 64 images of 60x36."""
-    crop: int = 64
-    """Largest side of the training crops in px; smaller images are used whole."""
+    """Images a step; 0: as many pixels as 32 images of 60x36, from 8 to 64 images."""
+    crop: int = 0
+    """Largest side of the training crops in px, smaller images are used whole; 0: 64 on a CPU, 224 on a GPU."""
     real_fit: Literal["resize", "crop"] = "resize"
     """Real images of another size: scaled to cover the synthetic size (they carry no labels), or only cropped."""
     device: Device = "auto"
@@ -72,7 +72,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_at_least(
-            self, steps=0, minutes=0, batch_size=0, crop=8, log_every=1, eval_every=1, checkpoint_every=1, memory_mb=1
+            self, steps=0, minutes=0, batch_size=0, crop=0, log_every=1, eval_every=1, checkpoint_every=1, memory_mb=1
         )
 
 

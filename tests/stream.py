@@ -1,4 +1,4 @@
-"""Refiners that do one known thing, datasets to send through them, and the command line: what the refine tests share."""
+"""What the refine tests share: refiners that do one known thing, datasets to send through them, the command line."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def refiner(kind: str = "brighter", channels: int = 1) -> bytes:
 Parts = tuple[list[Any], dict[str, np.ndarray]]
 
 
-def _same(channels: int) -> Parts:
+def _same(_: int) -> Parts:
     return [helper.make_node("Identity", ["synthetic"], ["refined"])], {}
 
 
-def _brighter(channels: int) -> Parts:
+def _brighter(_: int) -> Parts:
     nodes = [
         helper.make_node("Add", ["synthetic", "step"], ["sum"]),
         helper.make_node("Clip", ["sum", "low", "high"], ["refined"]),
@@ -59,7 +59,7 @@ def _brighter(channels: int) -> Parts:
     return nodes, {"step": np.float32(STEP), "low": np.float32(-1), "high": np.float32(1)}
 
 
-def _moved(channels: int) -> Parts:
+def _moved(_: int) -> Parts:
     """Everything three pixels to the right."""
     nodes = [
         helper.make_node("Pad", ["synthetic", "pads"], ["padded"], mode="reflect"),
@@ -69,12 +69,12 @@ def _moved(channels: int) -> Parts:
     return nodes, {"pads": pads, "starts": np.array([0]), "ends": np.array([-3]), "axes": np.array([3])}
 
 
-def _halves(channels: int) -> Parts:
+def _halves(_: int) -> Parts:
     """Half the size: no refiner."""
     return [helper.make_node("AveragePool", ["synthetic"], ["refined"], kernel_shape=[2, 2], strides=[2, 2])], {}
 
 
-def _nan(channels: int) -> Parts:
+def _nan(_: int) -> Parts:
     """NaN where the image is black, as an overflow makes it: the square root of below zero."""
     nodes = [
         helper.make_node("Add", ["synthetic", "one"], ["above"]),
@@ -83,7 +83,7 @@ def _nan(channels: int) -> Parts:
     return nodes, {"one": np.float32(0.99)}
 
 
-def _fails(channels: int) -> Parts:
+def _fails(_: int) -> Parts:
     """Runs on no image: reshapes to a size that no batch has."""
     return [helper.make_node("Reshape", ["synthetic", "shape"], ["refined"])], {"shape": np.array([7, 11, 13, 17])}
 
@@ -98,9 +98,7 @@ def _slow(channels: int) -> Parts:
         "w4": draw.normal(0, 0.01, (channels, wide, 3, 3)).astype(np.float32),
     }
     names = ["synthetic", *(f"x{i}" for i in range(5))]
-    convolutions = [
-        helper.make_node("Conv", [names[i], f"w{i}"], [names[i + 1]], pads=[1, 1, 1, 1]) for i in range(5)
-    ]
+    convolutions = [helper.make_node("Conv", [names[i], f"w{i}"], [names[i + 1]], pads=[1, 1, 1, 1]) for i in range(5)]
     return [*convolutions, helper.make_node("Add", ["synthetic", "x4"], ["refined"])], weights
 
 
@@ -133,7 +131,9 @@ def brighter(pixels: np.ndarray) -> np.ndarray:
 # Datasets
 
 
-def scene(seed: int, channels: int = 1, bits: int = 8, size_hw: tuple[int, int] = (HEIGHT, WIDTH)) -> tuple[np.ndarray, dict]:
+def scene(
+    seed: int, channels: int = 1, bits: int = 8, size_hw: tuple[int, int] = (HEIGHT, WIDTH)
+) -> tuple[np.ndarray, dict]:
     """(H, W[, C]) image of a disc on a mottled ground, none of it near white or black, and where the disc is."""
     height, width = size_hw
     draw = np.random.default_rng(seed)

@@ -66,7 +66,8 @@ USAGE = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), USAGE.values(), ids=USAGE)
-def test_usage_errors(job, arguments, message):
+@pytest.mark.usefixtures("job")
+def test_usage_errors(arguments, message):
     done = refinery(*arguments)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())

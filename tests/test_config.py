@@ -35,7 +35,7 @@ from refinery.training.methods.simgan import Settings
         (TrainConfig, {"log_every": 0}, "c.toml: log_every: got 0, expected 1 or more"),
         (TrainConfig, {"eval_every": 0}, "c.toml: eval_every: got 0, expected 1 or more"),
         (TrainConfig, {"checkpoint_every": -1}, "c.toml: checkpoint_every: got -1, expected 1 or more"),
-        (TrainConfig, {"crop": 4}, "c.toml: crop: got 4, expected 8 or more"),
+        (TrainConfig, {"crop": -4}, "c.toml: crop: got -4, expected 0 or more"),
         (TrainConfig, {"minutes": float("nan")}, "c.toml: minutes: got nan, expected 0 or more"),
         (Settings, {"refiner_steps": 0}, "c.toml: refiner_steps: got 0, expected 1 or more"),
         (Settings, {"lambda_reg": -1}, "c.toml: lambda_reg: got -1.0, expected 0 or more"),

@@ -85,7 +85,9 @@ def commands_in(path: Path) -> list[str]:
     """Lines in fenced blocks that begin with `refinery `, continuation lines joined, comments dropped."""
     blocks = re.findall(r"^```(?:bash|sh|shell|console)?\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.strip().removeprefix("$ ") for line in lines if line.strip().removeprefix("$ ").startswith("refinery ")]
+    return [
+        line.strip().removeprefix("$ ") for line in lines if line.strip().removeprefix("$ ").startswith("refinery ")
+    ]
 
 
 README = ROOT / "README.md"

@@ -237,7 +237,7 @@ def test_max_drift_of_an_audit(refined):
 
 
 def test_a_run_that_was_interrupted_can_be_inspected(refined):
-    source, out = refined
+    _, out = refined
     (out / ".refinery" / "summary.json").unlink()
     (out / "0009.png").unlink()
     code, found = inspect_with_code(out)

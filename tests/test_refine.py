@@ -59,7 +59,7 @@ GRAY_NAMES = {
     "upper case": "IMG.PNG",
     "newline": "two\nlines.png",
     "brackets and colons": "[red]:smile:[/x].png",
-    "quotes": "it's \"here\".png",
+    "quotes": 'it\'s "here".png',
     "not unicode": b"caf\xe9.png".decode("utf-8", "surrogateescape"),
     "starts with a dash": "--out.png",
 }
@@ -292,9 +292,7 @@ def test_quarantine_delivers_the_synthetic_image_and_keeps_the_refined_one_apart
 
 def test_quarantine_in_hdf5(tmp_path):
     source = write_gaze(tmp_path / "gaze.h5", 4)
-    code, result = refine_json(
-        source, tmp_path / "out", write_refiner(tmp_path, "moved"), "--on-drift", "quarantine"
-    )
+    code, result = refine_json(source, tmp_path / "out", write_refiner(tmp_path, "moved"), "--on-drift", "quarantine")
     assert (code, result["quarantined"]) == (3, 4)
     held = tmp_path / "out/.refinery/quarantine/gaze.h5/image/0.npy"
     with h5py.File(source) as before, h5py.File(tmp_path / "out/gaze.h5") as after:

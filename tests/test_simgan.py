@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from tiny import SIMGAN
 
+from refinery.config import build, load_toml
 from refinery.training.device import Placement
-from refinery.training.methods.simgan import Settings, SimGAN, create
+from refinery.training.methods.simgan import Settings, SimGAN, create, scale
+
+PAPER = Path(__file__).parent.parent / "examples" / "paper"
 
 TINY = Settings(**{**SIMGAN, "discriminator_pretrain": 1, "refiner_pretrain": 2})
 
@@ -158,8 +162,26 @@ def test_a_kept_state_goes_on_the_same(tmp_path, optimizer, autocast):
     assert torch.equal(weights(first.discriminator), weights(second.discriminator))
 
 
-def test_paper_settings_describe_the_paper():
-    paper = Settings(padding="zeros", head="tanh", optimizer="sgd", refiner_lr=1e-3, discriminator_lr=1e-3)
+@pytest.mark.parametrize(
+    ("name", "size_hw", "parameters", "grid_hw"),
+    [("eyes", (35, 55), 296_129, (9, 14)), ("hands", (224, 224), 741_825, (7, 7))],
+)
+def test_the_papers_settings_describe_its_networks(name, size_hw, parameters, grid_hw):
+    tables = load_toml(PAPER / f"{name}.toml")
+    settings = build(Settings, tables["simgan"], {}, name)
     placement = Placement(torch.device("cpu"), False)
-    method = create(1, paper, 1, placement, torch.Generator().manual_seed(0))
-    assert sum(parameter.numel() for parameter in method.refiner.parameters()) == 296_129
+    method = create(1, settings, 1, placement, torch.Generator().manual_seed(0))
+    assert sum(parameter.numel() for parameter in method.refiner.parameters()) == parameters
+    assert method.discriminator(torch.zeros(1, 1, *size_hw)).shape == (1, 2, *grid_hw)
+    assert (settings.refiner_pretrain, settings.discriminator_pretrain) == (1000, 200)
+    assert (settings.refiner_steps, settings.discriminator_steps, settings.optimizer) == (2, 1, "sgd")
+
+
+@pytest.mark.parametrize(
+    ("crop_hw", "expected"),
+    [((20, 60), (4, 3, "small")), ((36, 60), (4, 3, "eyes")), ((224, 224), (10, 7, "hands"))],
+)
+def test_networks_are_chosen_by_the_size_of_the_crops(crop_hw, expected):
+    scaled = scale(Settings(), crop_hw)
+    assert (scaled.blocks, scaled.kernel, scaled.discriminator_variant) == expected
+    assert scale(Settings(blocks=2, kernel=5, discriminator_variant="eyes"), crop_hw).blocks == 2

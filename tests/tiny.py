@@ -17,6 +17,7 @@ torch.set_num_threads(1)  # faster than handing such small work around
 SIMGAN = {
     "width": 8,
     "blocks": 2,
+    "kernel": 3,
     "discriminator_variant": "small",
     "discriminator_pretrain": 2,
     "history_size": 6,
@@ -80,5 +81,13 @@ def datasets(root: Path, **options) -> dict[str, str]:
 
 def train_config(root: Path, out: str = "run", **changes) -> TrainConfig:
     """10 adversarial steps after 2 of pretraining, all in fp32 on the CPU."""
-    settings = {"steps": 10, "batch_size": 4, "log_every": 1, "eval_every": 4, "checkpoint_every": 4, "device": "cpu"}
+    settings = {
+        "steps": 10,
+        "batch_size": 4,
+        "crop": 64,
+        "log_every": 1,
+        "eval_every": 4,
+        "checkpoint_every": 4,
+        "device": "cpu",
+    }
     return TrainConfig(**{**datasets(root), "out": str(root / out), "precision": "fp32", **settings, **changes})

@@ -44,14 +44,17 @@ def train(
     context = CheckContext(max_drift=parse_max_drift(config.max_drift))
     folder = RunFolder(Path(config.out) if config.out else default_path(config.method))
     placement = place(config.device, config.precision)
+    on_gpu = placement.device.type == "cuda"
+    config = dataclasses.replace(config, crop=config.crop or (224 if on_gpu else 64))
     data = _load_data(config)
+    settings = method_module.scale(settings, data.crop_hw)
 
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
     steps = config.steps or settings.steps
     method = method_module.create(data.channels, settings, steps, placement, generator)
     folder.create(resume)
-    batch_size = config.batch_size or _batch_size(data.crop_hw)
+    batch_size = config.batch_size or (64 if on_gpu else _batch_size(data.crop_hw))
     config = dataclasses.replace(config, out=str(folder.path), steps=steps, batch_size=batch_size)
     tables = {"train": config, config.method: settings}
     folder.config.write_text(to_toml(tables), encoding="utf-8")
@@ -165,8 +168,8 @@ def _hold_out(synthetic: Any, most: int) -> tuple[Any, Any]:
 
 
 def _batch_size(crop_hw: tuple[int, int]) -> int:
-    """As many pixels a step as 64 images of 60x36: 8 to 64 images."""
-    return int(min(64, max(8, 64 * 36 * 60 // (crop_hw[0] * crop_hw[1]))))
+    """As many pixels a step as 32 images of 60x36: 8 to 64 images."""
+    return int(min(64, max(8, 32 * 36 * 60 // (crop_hw[0] * crop_hw[1]))))
 
 
 def _describe(data: _Data, config: TrainConfig, settings: Any, method: Any, placement: Any) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 Source: Shrivastava et al. 2017, appendix. Eyes: convolution 3x3/2 96, 3x3/2 64, max-pool 3x3/1, convolution 3x3 32,
 1x1 32, 1x1 2 (a patch sees 23x23 px). Hands: 7x7/4 96, 5x5/2 64, max-pool 3x3/2, 3x3/2 32, 1x1 32, 1x1 2.
-`small` is ours: the eyes' network with its last 3x3 convolution made 1x1 and no pooling (a patch sees 7x7 px), which
-judges texture and cannot judge where things are.
+Ours, for labels that must stay where they are: `medium` is the eyes' network without the pooling (a patch sees 15x15 px),
+`small` has its last 3x3 convolution made 1x1 as well (7x7 px) and judges texture alone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from refinery.errors import TrainingError
 
-Variant = Literal["eyes", "hands", "small"]
+Variant = Literal["eyes", "hands", "medium", "small"]
 _LAYERS: dict[str, tuple[tuple[int, int, int], ...]] = {
     # (kernel, stride, width); width 0 is a max-pool
     "eyes": ((3, 2, 96), (3, 2, 64), (3, 1, 0), (3, 1, 32), (1, 1, 32)),
     "hands": ((7, 4, 96), (5, 2, 64), (3, 2, 0), (3, 2, 32), (1, 1, 32)),
+    "medium": ((3, 2, 96), (3, 2, 64), (3, 1, 32), (1, 1, 32)),
     "small": ((3, 2, 96), (3, 2, 64), (1, 1, 32), (1, 1, 32)),
 }
 

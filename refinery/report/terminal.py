@@ -52,7 +52,9 @@ class TerminalObserver:
         (self.bar.console if self.bar else self.console).print(sentence)
 
     def progress(self, record: dict[str, Any], total: int) -> None:
-        """Move the bar, or write a line now and then."""
+        """Move the bar, or write a line now and then; stops a job that the signal's own exception did not stop."""
+        if self.asked_to_stop and not self.stops_politely:
+            raise KeyboardInterrupt
         text = describe(record)
         if self.console.is_terminal:
             self._move_bar(record["done"], total, text)

@@ -157,9 +157,9 @@ def test_feature_transforms(name, channels):
 @pytest.mark.parametrize("name", members("method"))
 def test_methods_build_step_and_go_back(name):
     module = registry.find("method", name)
-    settings = module.Settings()
+    settings = module.scale(module.Settings(), (36, 60))
     assert dataclasses.is_dataclass(settings)
-    assert build(module.Settings, {}, {}, name) == settings
+    assert module.scale(build(module.Settings, {}, {}, name), (36, 60)) == settings
     assert f"[{name}]" in to_toml({name: settings})
     placement = Placement(torch.device("cpu"), False)
 

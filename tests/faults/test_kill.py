@@ -126,7 +126,7 @@ def test_a_full_disk_is_one_line_and_the_job_goes_on_when_there_is_room(job, hdf
     limit = 20_000 if kind == "folder" else 200_000  # the manifest and the spool grow beyond; the first files do not
     process = start(
         *("refine", source, "--out", tmp_path / "out", "--model", model, "--provider", "cpu"),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),  # noqa: PLW1509
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     stdout, stderr = process.communicate(timeout=60)
     errors = [line for line in stderr.splitlines() if line.startswith("error: ")]

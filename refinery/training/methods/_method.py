@@ -3,6 +3,7 @@
 A member of the family defines
 
     Settings                                       frozen dataclass of the method's own settings, with its defaults
+    scale(settings, crop_hw) -> Settings           what was left to the image size, decided
     create(channels, settings, steps, placement, generator) -> Method
     build_refiner(channels, settings) -> nn.Module         what export rebuilds a refiner with
 """

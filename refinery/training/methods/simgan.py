@@ -6,7 +6,7 @@ cores; `examples/paper/eyes.toml` and `hands.toml` hold the paper's settings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -20,6 +20,9 @@ from refinery.registry import find
 from refinery.training.device import Placement
 from refinery.training.history_buffer import HistoryBuffer
 from refinery.training.methods._method import Draw
+
+EYES_FROM_PX, HANDS_FROM_PX = 24, 128
+"""Shorter side of the crops from which the paper's networks for eyes (55x35) and hands (224x224) are used."""
 
 
 @dataclass(frozen=True)
@@ -56,27 +59,49 @@ class Settings:
     """Network of the refiner."""
     width: int = 64
     """Features of the refiner."""
-    blocks: int = 4
-    """Residual blocks of the refiner."""
-    kernel: int = 3
-    """Side of the refiner's first convolution, px."""
+    blocks: int = 0
+    """Residual blocks of the refiner; 0: 4 as for the eyes, or 10 as for the hands, for crops of 128 px and more."""
+    kernel: int = 0
+    """Side of the refiner's first convolution in px; 0: 3 as for the eyes, or 7 as for the hands."""
     padding: Literal["reflect", "zeros"] = "reflect"
     """How the refiner pads; zeros, as published, leave a frame along the borders."""
     head: Literal["residual", "tanh"] = "residual"
     """residual adds a change to the image; tanh, as published, draws it anew."""
     discriminator: str = "patch_discriminator"
     """Network of the discriminator."""
-    discriminator_variant: Literal["eyes", "hands", "small"] = "eyes"
-    """eyes and hands as published; small sees patches of 7x7 px."""
+    discriminator_variant: Literal["auto", "eyes", "hands", "medium", "small"] = "auto"
+    """eyes and hands as published; medium sees patches of 15x15 px, small of 7x7; auto: by the size of the crops."""
     discriminator_padding: Literal["none", "zeros"] = "none"
     """zeros as published; none hides from the discriminator where in the frame a patch lies."""
     psi_seed: int = 0
     """Chooses the filters of psi = convolutional."""
 
     def __post_init__(self) -> None:
-        counts = dict.fromkeys(("steps", "refiner_steps", "discriminator_steps", "width", "blocks", "kernel"), 1)
-        zeros = ("lambda_reg", "refiner_pretrain", "discriminator_pretrain", "history_size", "warmup", "decay")
+        counts = dict.fromkeys(("steps", "refiner_steps", "discriminator_steps", "width"), 1)
+        zeros = (
+            "blocks",
+            "kernel",
+            "lambda_reg",
+            "refiner_pretrain",
+            "discriminator_pretrain",
+            "history_size",
+            "warmup",
+            "decay",
+        )
         require_at_least(self, **counts, **dict.fromkeys(zeros, 0))
+
+
+def scale(settings: Settings, crop_hw: tuple[int, int]) -> Settings:
+    """The settings with everything that was left to the size of the training crops (px) decided."""
+    side = min(crop_hw)
+    hands = side >= HANDS_FROM_PX
+    variant: Literal["eyes", "hands", "small"] = "hands" if hands else "eyes" if side >= EYES_FROM_PX else "small"
+    return replace(
+        settings,
+        blocks=settings.blocks or (10 if hands else 4),
+        kernel=settings.kernel or (7 if hands else 3),
+        discriminator_variant=variant if settings.discriminator_variant == "auto" else settings.discriminator_variant,
+    )
 
 
 def build_refiner(channels: int, settings: Settings) -> nn.Module:
