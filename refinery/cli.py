@@ -305,7 +305,11 @@ def _signals(observer: TerminalObserver) -> Iterator[None]:
         observer.say("stopping after this step; press Ctrl-C again to stop at once")
 
     def again(number: int) -> None:
-        if signal.getsignal(number) is ask:
+        if signal.getsignal(number) is not ask:
+            return
+        if hasattr(signal, "pthread_kill"):  # wakes the main thread from its sleep
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+        else:
             signal.raise_signal(number)
 
     for number in before:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from stream import error_of, manifest, refine, refinery, start, write_refiner, write_scenes
+
+from refinery.cli import _signals
+from refinery.report.terminal import TerminalObserver
 
 COMMANDS = ("train", "refine", "export", "inspect")
 
@@ -261,6 +269,66 @@ def test_a_whole_refine_job_never_imports_torch(job):
 def test_inspecting_a_dataset_never_imports_torch(job):
     source, _, model = map(str, job)
     run_script(CALL.format(["inspect", source]) + CALL.format(["inspect", model]), ("torch",))
+
+
+def test_nobody_is_told_that_refinery_runs(job):
+    """OpenVINO would start a process that sends a message to Google Analytics whenever it is imported."""
+    source, out, model = map(str, job)
+    call = ["refine", source, "--out", out, "--model", model]
+    check = "\nfrom unittest.mock import patch\nwith patch('os.fork', side_effect=AssertionError('a process')):\n"
+    body = check + "    " + CALL.format(call).strip().replace("\n", "\n    ")
+    run_script(body, ("openvino_telemetry.main", "multiprocessing.popen_fork"))
+
+
+@pytest.fixture
+def stops() -> Iterator[TerminalObserver]:
+    """The command line's way with signals, as long as a test lasts."""
+    observer = TerminalObserver()
+    with _signals(observer):
+        yield observer
+
+
+def test_a_signal_during_an_import_waits_for_its_end(stops, tmp_path, monkeypatch):
+    """An exception there would leave the import lock held, or look like a package that is not there."""
+    (tmp_path / "interrupted.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("interrupted")
+    assert module.whole
+    assert not stops.asked_to_stop
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(10)
+    assert stops.asked_to_stop
+
+
+def test_a_signal_whose_exception_was_swallowed_stops_the_job_all_the_same(stops):
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        stops.progress({"done": 1, "images_per_s": 1.0}, 2)
+
+
+def test_a_job_that_stops_politely_gets_one_signal_in_words_and_the_second_as_an_exception(stops, capsys):
+    assert not stops.interrupted()
+    signal.raise_signal(signal.SIGINT)
+    assert stops.interrupted()
+    assert "press Ctrl-C again to stop at once" in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_interrupted_at_any_moment_it_ends_soon_and_in_words(job):
+    """From where its own handler stands (imports, loading the model) to the end; the job itself is in tests/faults."""
+    source = write_scenes(job[0], 200)
+    for turn in range(25):
+        process = start("refine", source, "--out", f"out{turn}", "--model", job[2])
+        time.sleep(0.25 + 0.02 * turn)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert process.returncode != 130 or stderr.endswith("run the same command again to go on\n")
+        assert "needs the package" not in stderr
 
 
 def test_it_runs_as_a_module_too():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -102,11 +103,7 @@ def _open_cpu(artifact: Artifact, precision: RefinePrecision, threads: int) -> S
 
 
 def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
-    try:
-        import openvino
-    except ImportError as error:
-        raise MissingExtraError("provider openvino needs the package openvino; pip install openvino") from error
-    core = openvino.Core()
+    core = _import_openvino().Core()
     able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not able:
         raise ProviderError("this CPU has no bf16 instructions; use --precision fp32 or auto")
@@ -123,6 +120,19 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int)
             f"{artifact.path}: OpenVINO cannot run it ({_first_line(error)}); try --provider cpu"
         ) from error
     return Session(_OpenVinoRunner(compiled), "openvino", chosen)
+
+
+def _import_openvino() -> Any:
+    """OpenVINO without its telemetry: from a process of its own it would tell Google Analytics of every import.
+
+    Raises MissingExtraError.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not to be imported
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError("provider openvino needs the package openvino; pip install openvino") from error
+    return openvino
 
 
 _OPENERS = {"cuda": _open_cuda, "openvino": _open_openvino, "cpu": _open_cpu}

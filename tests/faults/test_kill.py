@@ -95,6 +95,17 @@ def test_a_killed_hdf5_job_goes_on_to_the_same_bytes(hdf5_job, tmp_path, seed):
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 
+def test_killed_while_the_file_is_put_together_it_goes_on_to_the_same_bytes(hdf5_job, tmp_path):
+    source, model, undisturbed = hdf5_job
+    for turn in range(3):
+        process = begin(source, tmp_path / "out", model)
+        wait_for_lines(process, tmp_path / "out", SAMPLES)
+        time.sleep(0.01 * turn)
+        end(process, signal.SIGKILL)
+    assert refine(source, tmp_path / "out", model).exit_code == 0
+    assert tree_of(tmp_path / "out", own=True) == undisturbed
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_job_says_how_to_go_on(job, tmp_path, number):
     source, model, undisturbed = job

@@ -29,7 +29,7 @@ EYES_FROM_PX, HANDS_FROM_PX = 24, 128
 class Settings:
     """SimGAN's settings. lambda_reg weighs the *mean* L1 distance of psi, so it does not depend on the image's size."""
 
-    steps: int = 1200
+    steps: int = 2000
     """Adversarial steps; pretraining comes on top."""
     lambda_reg: float = 2.0
     """Weight of the self-regularization against the adversarial loss."""
