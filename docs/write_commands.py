@@ -29,8 +29,8 @@ def settings_page() -> str:
     tables = {"train": TrainConfig, "refine": RefineConfig, "export": ExportConfig, "inspect": InspectConfig}
     tables |= {name: find("method", name).Settings for name in names("method")}
     parts = [
-        "# Settings\n\nWritten by `make docs`. `--config c.toml` gives any of these; an option on the command line wins, "
-        "and a key that nobody knows is an error. A run keeps its resolved settings in `config.toml`.\n"
+        "# Settings\n\nWritten by `make docs`. `--config c.toml` gives any of these; an option on the command line "
+        "wins, and a key that nobody knows is an error. A run keeps its resolved settings in `config.toml`.\n"
     ]
     for name, kind in tables.items():
         notes = _notes(kind)

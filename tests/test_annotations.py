@@ -69,7 +69,8 @@ def test_odd_numbers_are_kept() -> None:
     labels, problems = read_labels(
         {"a.json": b'{"p": [NaN, 1e999], "q": [-7, 4000000000], "n": null, "s": "text"}'}, SIZE_HW
     )
-    assert [label.type for label in labels] == ["keypoint", "keypoint"] and not problems
+    assert [label.type for label in labels] == ["keypoint", "keypoint"]
+    assert not problems
     assert not np.isfinite(labels[0].value).any()
 
 
@@ -83,7 +84,8 @@ def test_a_broken_sidecar_is_one_line_and_costs_no_other(data: bytes) -> None:
     labels, problems = read_labels({"bad.json": data, "good.json": b'{"p": [1, 2]}', "notes.txt": b"x"}, SIZE_HW)
     assert [label.name for label in labels] == ["p"]
     (problem,) = problems
-    assert problem.startswith("bad.json: ") and "\n" not in problem
+    assert problem.startswith("bad.json: ")
+    assert "\n" not in problem
 
 
 def test_files_that_share_a_name_continue_its_items() -> None:
@@ -99,7 +101,8 @@ def test_an_instance_mask_gives_a_region_per_value() -> None:
         (0, "7", "instance_mask"),
         (1, "3", "instance_mask"),
     ]
-    assert np.array_equal(labels[1].value, pixels == 3) and labels[0].value.dtype == bool
+    assert np.array_equal(labels[1].value, pixels == 3)
+    assert labels[0].value.dtype == bool
 
 
 def test_a_mask_of_another_size_is_an_error_with_both_sizes() -> None:
@@ -113,8 +116,10 @@ def test_masks_are_known_by_name_or_by_flat_regions() -> None:
     noise = np.random.default_rng(0).integers(0, 255, SIZE_HW, dtype=np.uint8)
     regions = np.zeros((*SIZE_HW, 3), np.uint8)
     regions[5:20, 5:30] = (255, 0, 7)
-    assert looks_like_mask(png(noise), "eye_mask.png") and looks_like_mask(png(noise), "000_depth_0001.png")
-    assert looks_like_mask(png(regions), "x.png") and looks_like_mask(png(regions, "P"), "x.png")
+    assert looks_like_mask(png(noise), "eye_mask.png")
+    assert looks_like_mask(png(noise), "000_depth_0001.png")
+    assert looks_like_mask(png(regions), "x.png")
+    assert looks_like_mask(png(regions, "P"), "x.png")
     assert not looks_like_mask(png(noise), "x.png")
     assert not looks_like_mask(png(np.zeros(SIZE_HW, np.uint8)), "x.png")
     assert not looks_like_mask(b"nonsense", "x.png")

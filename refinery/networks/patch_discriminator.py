@@ -2,8 +2,8 @@
 
 Source: Shrivastava et al. 2017, appendix. Eyes: convolution 3x3/2 96, 3x3/2 64, max-pool 3x3/1, convolution 3x3 32,
 1x1 32, 1x1 2 (a patch sees 23x23 px). Hands: 7x7/4 96, 5x5/2 64, max-pool 3x3/2, 3x3/2 32, 1x1 32, 1x1 2.
-Ours, for labels that must stay where they are: `medium` is the eyes' network without the pooling (a patch sees 15x15 px),
-`small` has its last 3x3 convolution made 1x1 as well (7x7 px) and judges texture alone.
+Ours, for labels that must not move: `medium` is the eyes' network without the pooling (a patch sees 15x15 px), and
+`small` has its last 3x3 convolution made 1x1 as well (7x7 px): it judges texture alone.
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ def features(images: Images, rng: np.random.Generator) -> FloatArray:
 def distance(first: FloatArray, second: FloatArray) -> float:
     """Unbiased squared MMD with the kernel k(x, y) = (x.y / F + 1)^3, mean over the nets.
 
-    MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j), after every feature is centred on
-    `second` and divided by its channel's deviation within an image there. (Not by that between images: photos that were
-    all equalised or exposed alike have next to none, and any other brightness would outweigh everything else.)
+    MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean k(x_i, y_j), after every feature is centred
+    on `second` and divided by its channel's deviation within an image there. (Not by that between images: photos that
+    were all equalised or exposed alike have next to none, and any other brightness would outweigh everything else.)
     It may be negative: about 0 for equal distributions.
     first, second: (N, nets, F) and (M, nets, F). Source: Binkowski et al. 2018 (KID), eq. 4; the nets are random here.
     """

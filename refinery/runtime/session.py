@@ -1,7 +1,7 @@
 """A refiner loaded into an execution provider: CUDA, OpenVINO or the CPU; what was chosen is known, never guessed.
 
 ONNX Runtime runs CUDA and CPU. OpenVINO runs through its own runtime, not through ONNX Runtime's plug-in provider:
-the plug-in offers no device on CPUs that are not Intel's, the runtime itself does (measured: docs/benchmarks.md).
+the plug-in offers no device on CPUs that are not Intel's, the runtime itself does (measured: docs/dependencies.md).
 """
 
 from __future__ import annotations

@@ -69,12 +69,11 @@ class Validation:
         self.synthetic = [to_float(image) for image in held_out.images]
         self.labels = [_labels(source, held_out, i) for i in range(len(held_out.images))]
         self.held_out = held_out
-        floats = [to_float(image) for image in held_out.images]
         self.context = context.with_decoys(
-            (s.key, image) for s, image in list(zip(held_out.samples, floats, strict=True))[:32]
+            (s.key, image) for s, image in list(zip(held_out.samples, self.synthetic, strict=True))[:32]
         )
         self.size_hw = held_out.smallest_hw
-        count = min(len(real.images), 2 * len(floats))
+        count = min(len(real.images), 2 * len(self.synthetic))
         spread = [to_float(real.images[i * len(real.images) // count]) for i in range(count)]
         self.real = realism.equalise(spread, self.size_hw, count, held_out.channels)
         self.seed = seed

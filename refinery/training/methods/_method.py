@@ -23,6 +23,7 @@ class Method(Protocol):
     """A training recipe in progress."""
 
     refiner: nn.Module
+    """What is evaluated and exported; a running mean of the weights under training, or these themselves."""
     total_steps: int
     """Pretraining included."""
 

@@ -6,6 +6,7 @@ cores; `examples/paper/eyes.toml` and `hands.toml` hold the paper's settings.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
@@ -55,6 +56,8 @@ class Settings:
     """Adversarial steps over which the refiner's learning rate rises from zero: its first steps meet a trained D."""
     decay: float = 0.5
     """Share of the steps, at the end, over which both learning rates fall linearly to zero."""
+    ema: float = 0.995
+    """Weight of the past in the running mean of the refiner's weights that is evaluated and exported; 0: no mean."""
     refiner: str = "resnet_refiner"
     """Network of the refiner."""
     width: int = 64
@@ -131,16 +134,18 @@ class SimGAN:
         self.settings = settings
         self.placement = placement
         self.total_steps = settings.refiner_pretrain + settings.discriminator_pretrain + steps
-        self.refiner = self._place(build_refiner(channels, settings))
+        self.trained = self._place(build_refiner(channels, settings))
+        self.refiner = copy.deepcopy(self.trained) if settings.ema else self.trained
         self.discriminator = self._place(
             find("network", settings.discriminator).build(
                 channels, variant=settings.discriminator_variant, padding=settings.discriminator_padding
             )
         )
         self.psi = self._place(find("feature_transform", settings.feature_transform).build(channels, settings.psi_seed))
+        self.updates = 0
         self.history = HistoryBuffer(settings.history_size, generator)
         self.optimizers = {
-            "refiner": self._optimizer(self.refiner, settings.refiner_lr),
+            "refiner": self._optimizer(self.trained, settings.refiner_lr),
             "discriminator": self._optimizer(self.discriminator, settings.discriminator_lr),
         }
 
@@ -171,7 +176,7 @@ class SimGAN:
     def _update_refiner(self, synthetic: Tensor, *, adversarial: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """L_R = l_real + lambda * l_reg (eq. 4). Returns the refined images before the update, and the losses."""
         with self._autocast():
-            refined = self.refiner(synthetic)
+            refined = self.trained(synthetic)
             regularization = self_regularization(refined, synthetic, self.psi)
             losses = {"regularization": regularization}
             total = self.settings.lambda_reg * regularization
@@ -179,6 +184,7 @@ class SimGAN:
                 losses["refiner_adversarial"] = local_adversarial(self.discriminator(refined), REAL)
                 total = total + losses["refiner_adversarial"]
         self._apply("refiner", total)
+        self._average()
         losses["change"] = (refined - synthetic).abs().mean()
         return refined.detach(), {name: loss.detach() for name, loss in losses.items()}
 
@@ -192,9 +198,22 @@ class SimGAN:
         right = [(on_refined[:, 1] > on_refined[:, 0]).float().mean(), (on_real[:, 0] > on_real[:, 1]).float().mean()]
         return {"discriminator": loss.detach(), "discriminator_accuracy": torch.stack(right).mean().detach()}
 
+    def _average(self) -> None:
+        """Move the delivered refiner's weights towards the trained ones: a GAN swings, its mean does so less.
+
+        The weight of the past grows with the number of updates, (1 + n) / (10 + n), up to `ema`.
+        """
+        if self.refiner is self.trained:
+            return
+        self.updates += 1
+        past = min(self.settings.ema, (1 + self.updates) / (10 + self.updates))
+        with torch.no_grad():
+            for mean, weight in zip(self.refiner.parameters(), self.trained.parameters(), strict=True):
+                mean.lerp_(weight, 1 - past)
+
     def _refine(self, synthetic: Tensor) -> Tensor:
         with torch.no_grad(), self._autocast():
-            refined: Tensor = self.refiner(synthetic)
+            refined: Tensor = self.trained(synthetic)
         return refined
 
     def _apply(self, name: str, loss: Tensor) -> None:
@@ -231,6 +250,8 @@ class SimGAN:
         """Weights, optimisers and history."""
         return {
             "refiner": self.refiner.state_dict(),
+            "trained": self.trained.state_dict(),
+            "updates": self.updates,
             "discriminator": self.discriminator.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "history": self.history.state(),
@@ -239,6 +260,8 @@ class SimGAN:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a kept state."""
         self.refiner.load_state_dict(state["refiner"])
+        self.trained.load_state_dict(state["trained"])
+        self.updates = state["updates"]
         self.discriminator.load_state_dict(state["discriminator"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
