@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TypeVar
 
+import click
 import typer
 
 import refinery
@@ -271,7 +272,10 @@ def _command(debug: bool) -> Iterator[TerminalObserver]:
             _complain(str(error), debug)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            _complain("interrupted; run the same command again to go on", debug=False)
+            _complain(
+                "interrupted; run the same command again to go on (a training run: refinery train --resume RUN)",
+                debug=False,
+            )
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -282,6 +286,13 @@ def _command(debug: bool) -> Iterator[TerminalObserver]:
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _complain(f"{where}{error.strerror or error}", debug)
+            raise typer.Exit(FAILED) from None
+        except (typer.Exit, click.exceptions.ClickException):
+            raise
+        except Exception as error:
+            _complain(
+                f"{type(error).__name__}: {error}; this is a bug of refinery: please report it with --debug", debug
+            )
             raise typer.Exit(FAILED) from None
 
 

@@ -44,7 +44,7 @@ class TrainConfig:
     steps: int = 0
     """Adversarial steps after pretraining; 0: the method's default."""
     minutes: float = 0.0
-    """Stop after this many minutes of training; 0: no limit."""
+    """Stop after this many minutes of training, 0: no limit; the learning rates still fall with `steps`."""
     batch_size: int = 0
     """Images a step; 0: as many pixels as 32 images of 60x36, from 8 to 64 images."""
     crop: int = 0
@@ -199,7 +199,7 @@ def parse_max_drift(text: str) -> dict[str, float]:
     tolerances: dict[str, float] = {}
     for part in text.split(","):
         name, _, amount = part.strip().rpartition("=")
-        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*[a-z%]*", amount.strip())
+        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(px|deg)?", amount.strip())
         if match is None:
             raise ConfigError(
                 f"--max-drift: got {part.strip()!r}, expected a number and a unit such as 1px or gaze=2deg"

@@ -68,7 +68,7 @@ def rebuild(state: dict[str, Any]) -> nn.Module:
         settings = method.Settings(**{k: v for k, v in state["settings"].items() if k in known})
         refiner: nn.Module = method.build_refiner(state["channels"], settings)
         refiner.load_state_dict(state["refiner"] if "refiner" in state else state["method_state"]["refiner"])
-    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"checkpoint does not fit its own settings ({error}); it was written by another refinery"
         ) from error

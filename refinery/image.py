@@ -38,7 +38,7 @@ PNG_LEVEL = 1
 
 _PLUGINS = (PngImagePlugin, JpegImagePlugin, BmpImagePlugin, TiffImagePlugin, WebPImagePlugin, PpmImagePlugin)
 """Imported here, so that decoding in threads never has Pillow load them."""
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 _GRAY16 = ("I;16", "I;16L", "I;16B")
 _ORIENTATION = 274
 _UNTURN = {
@@ -102,7 +102,7 @@ def decode(data: bytes, name: str) -> Decoded:
     Raises SampleError for anything that cannot be refined and written back in kind.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _refuse(opened, data, name)
             return _split(opened)
     except SampleError:
@@ -116,7 +116,7 @@ def decode(data: bytes, name: str) -> Decoded:
 def size_of(data: bytes, name: str) -> tuple[int, int]:
     """Height and width in px from the header alone. Raises SampleError as decode does."""
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             turned = opened.format == "TIFF" and _orientation(opened) >= 5
             return (opened.width, opened.height) if turned else (opened.height, opened.width)
     except Exception as error:
@@ -289,7 +289,7 @@ def _why(data: bytes, error: Exception) -> str:
     if known:
         return f"the file is {known}"
     if isinstance(error, UnidentifiedImageError):
-        return f"no known image format; known: {', '.join(_FORMATS)}"
+        return f"no known image format; known: {', '.join(FORMATS)}"
     return _words(error)
 
 

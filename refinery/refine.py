@@ -31,6 +31,8 @@ from refinery.runtime.session import Session, cores
 from refinery.sample import Finding, FloatArray, Label, Pair, Sample, Status
 
 CHUNK_SAMPLES = 64
+MAX_PIXELS = 9_000_000
+"""A little more than 3840x2160: 64 features of that many pixels are 2.3 GB."""
 CHUNK_PIXELS = 4_000_000
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -91,7 +93,7 @@ def refine_dataset(
                 _stop_if_told(lines, options)
                 progress(len(lines))
     sink.finish()
-    return not_carried
+    return not_carried + source.lost()
 
 
 def prepare_part(source: Source, chunk: list[Sample], options: RefineOptions) -> tuple[list[Work], list[Sample]]:
@@ -128,6 +130,12 @@ def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
             raise SampleError(
                 f"{sample.image}: is {kinds[work.decoded.pixels.shape[2]]}, but the refiner was trained on "
                 f"{kinds[options.channels]} images; convert it, or train on such images"
+            )
+        if work.decoded.pixels[:, :, 0].size > MAX_PIXELS:
+            height, width = work.decoded.size_hw
+            raise SampleError(
+                f"{sample.image}: {width}x{height} px; images of more than {MAX_PIXELS:,} pixels are not refined "
+                "in one piece; cut it into tiles first"
             )
         work.synthetic = to_float(work.decoded.pixels)
     except SampleError as error:

@@ -136,7 +136,7 @@ def test_gradients_lie_in_memory_as_their_weights_do(optimizer, autocast):
     """A fused optimiser step pairs them by memory order, not by index."""
     method = new(replace(TINY, optimizer=optimizer), autocast)
     train(method, 2, 5)
-    for network in (method.refiner, method.discriminator):
+    for network in (method.trained, method.discriminator):
         for parameter in network.parameters():
             dense = parameter.contiguous(memory_format=torch.channels_last) if parameter.dim() == 4 else parameter
             assert parameter.stride() == dense.stride() == parameter.grad.stride()

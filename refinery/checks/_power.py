@@ -29,14 +29,14 @@ def measure_power(pairs: Sequence[Pair], context: CheckContext) -> dict[str, flo
     strict = replace(context, max_drift={"": 0.0})
     measured = {place for place, finding in _found(chosen, strict).items() if finding.drift is not None}
     power: dict[str, float | None] = {finding.label: None for finding in _found(chosen, strict).values()}
-    for move_px in reversed(MOVES_PX):
+    for larger_px, move_px in zip((None, *reversed(MOVES_PX)), reversed(MOVES_PX), strict=False):
         moved = [replace(pair, refined=shifted(pair.refined, _move(move_px, i))) for i, pair in enumerate(chosen)]
         hits: dict[str, list[bool]] = defaultdict(list)
         for place, finding in _found(moved, strict).items():
             if place in measured:
                 hits[finding.label].append(finding.verdict == "fail")
         for name, found in hits.items():
-            if np.mean(found) >= NEEDED and (move_px == MOVES_PX[-1] or power[name] is not None):
+            if np.mean(found) >= NEEDED and power[name] == larger_px:
                 power[name] = move_px
     return power
 

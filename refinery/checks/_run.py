@@ -27,9 +27,20 @@ def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Findin
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """The verdict of a sample: fail before abstain before pass; not_checkable when nothing at all could be judged."""
-    present = {finding.verdict for finding in findings}
-    return next((verdict for verdict in _SEVERITY if verdict in present), "not_checkable")
+    """The verdict of a sample: fail before abstain before pass; not_checkable when none of its labels could be judged.
+
+    What is no label of the sample's own, its pairing and the stand-in `image` where no label has a geometry,
+    can only make the verdict worse: it says nothing about whether the labels hold.
+    """
+    found = list(findings)
+    labelled = any(finding.check == "" for finding in found)
+    judged = {f.verdict for f in found if f.verdict != "pass" or _speaks_for_labels(f, labelled)}
+    return next((verdict for verdict in _SEVERITY if verdict in judged), "not_checkable")
+
+
+def _speaks_for_labels(finding: Finding, labelled: bool) -> bool:
+    """Whether a pass of this finding says that a label holds. labelled: some label was left to no check."""
+    return finding.check != "pairing" and not (labelled and finding.label == "image")
 
 
 def _batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:

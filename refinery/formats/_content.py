@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refinery.image import MAX_PIXELS
+from refinery.image import FORMATS, MAX_PIXELS
 
 FEW_COLOURS = 64
 TIMES_FEWER = 4
@@ -22,7 +22,7 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B")
 def is_mask_beside(candidate: Path, picture: Path) -> bool:
     """Whether `candidate` is a mask or depth image of `picture`; False where either cannot be read."""
     try:
-        with Image.open(candidate) as one, Image.open(picture) as other:
+        with Image.open(candidate, formats=FORMATS) as one, Image.open(picture, formats=FORMATS) as other:
             if one.size != other.size or one.width * one.height > MAX_PIXELS:
                 return False
             if _differs_in_mode(one.mode, other.mode):

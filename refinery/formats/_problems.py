@@ -10,6 +10,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._lines: dict[str, None] = {}
+        self._lost: dict[str, None] = {}
         self._full = False
 
     def add(self, line: str) -> None:
@@ -21,6 +22,15 @@ class Problems:
             self._lines[shown] = None
         else:
             self._full = True
+
+    def lose(self, line: str) -> None:
+        """Note a line about something of the dataset that cannot be carried."""
+        self.add(line)
+        self._lost.setdefault(line.encode("utf-8", "backslashreplace").decode("utf-8").replace("\n", "\\n"))
+
+    def lost(self) -> list[str]:
+        """The lines about what cannot be carried, at most `KEPT`."""
+        return list(self._lost)[:KEPT]
 
     def lines(self) -> list[str]:
         """All lines in the order they were found."""

@@ -51,6 +51,9 @@ class Source(Protocol):
     def problems(self) -> list[str]:
         """What the reading so far found wrong with the dataset as a whole, one line each."""
 
+    def lost(self) -> list[str]:
+        """What the reading found that cannot be carried, such as an unreadable folder; among the problems too."""
+
     def sink(self, out: Path) -> Sink:
         """A writer of this layout into the folder `out`."""
 

@@ -62,7 +62,7 @@ class Tree:
                 for entry in entries:
                     self._sort_in(entry, path, files, folders)
         except OSError as error:
-            self._problems.add(f"{path or self.root}: cannot be read ({reason(error)}); what is in it is left out")
+            self._problems.lose(f"{path or self.root}: cannot be read ({reason(error)}); what is in it is left out")
         self._note_case_clashes(path, [*files, *folders])
         self._latest = Folder(path, tuple(sorted(files)), tuple(sorted(folders)))
         return self._latest

@@ -85,6 +85,10 @@ class FolderSource:
         """What the reading so far found wrong with the dataset as a whole, one line each."""
         return self._problems.lines()
 
+    def lost(self) -> list[str]:
+        """What cannot be carried, one line each."""
+        return self._problems.lost()
+
     def sink(self, out: Path) -> FolderSink:
         """A writer of the same files into the folder `out`."""
         return FolderSink(self.root, out)

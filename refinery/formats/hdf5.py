@@ -96,6 +96,10 @@ class Hdf5Source:
         """What the reading so far found wrong, one line each."""
         return self._files.problems.lines()
 
+    def lost(self) -> list[str]:
+        """What cannot be carried, one line each."""
+        return self._files.problems.lost()
+
     def sink(self, out: Path) -> Hdf5Sink:
         """A writer of the same files into the folder `out`."""
         return Hdf5Sink(self._files, out)

@@ -16,7 +16,7 @@ from refinery import realism
 from refinery.annotations import read_labels
 from refinery.checks import CheckContext, DriftSummary, measure_power, overall, run_checks
 from refinery.config import InspectConfig, parse_max_drift
-from refinery.dataset import iter_decoded, open_dataset, survey
+from refinery.dataset import ImageSurvey, iter_decoded, open_dataset, survey
 from refinery.errors import DatasetError, SampleError
 from refinery.formats._source import Source
 from refinery.image import Decoded, from_float, to_float
@@ -25,9 +25,11 @@ from refinery.journal import FOLDER
 from refinery.refine import read_sidecars
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
-from refinery.sample import FloatArray, Pair, Sample
+from refinery.sample import Pair, Sample
 
 ACROSS = 8
+LARGEST_COMPARED_PX = 256
+"""Larger images are compared at this size, so that a few hundred of them fit into memory."""
 BATCH = 64
 
 
@@ -85,7 +87,7 @@ def _inspect_dataset(path: Path, config: InspectConfig) -> dict[str, Any]:
         found |= _drift_of(path, config, source, synthetic)
         found["problems"] += found.pop("audit_problems", [])
     if config.real:
-        found["realism"] = _realism_of(config, source, synthetic)
+        found["realism"] = _realism_of(config, seen.images, source, synthetic)
     picture = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
     rows = _picture_rows(config, source, synthetic) if picture else []
     if rows:
@@ -209,29 +211,27 @@ def _is_readable(sample: Sample, source: Source) -> bool:
     return True
 
 
-def _realism_of(config: InspectConfig, source: Source, synthetic: Source | None) -> dict[str, Any]:
+def _realism_of(config: InspectConfig, images: ImageSurvey, source: Source, synthetic: Source | None) -> dict[str, Any]:
     """Distances to the real images: of the refined dataset and its source, or of a dataset alone."""
-    first = _floats(source, config.limit, "dataset")
-    real = _floats(open_dataset(Path(config.real)), 2 * config.limit, "real dataset")
-    before = _floats(synthetic, config.limit, "synthetic dataset") if synthetic is not None else first
-    size_hw = (min(i.shape[0] for i in first), min(i.shape[1] for i in first))
-    channels = first[0].shape[2]
-    sets = (before, first, real)
-    arrays = [realism.equalise(images, size_hw, len(images), channels) for images in sets]
-    compared = realism.compare(arrays[0], arrays[1], arrays[2], config.seed)
+    height, width = images.size_min_hw
+    scale = min(1.0, LARGEST_COMPARED_PX / max(height, width, 1))
+    size_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
+
+    def stack(one: Source, limit: int, name: str) -> realism.Images:
+        floats = (to_float(d.pixels) for _, d in iter_decoded(one, limit) if not isinstance(d, SampleError))
+        try:
+            return realism.equalise(floats, size_hw, limit, max(images.channels, default=1))
+        except DatasetError as error:
+            raise DatasetError(f"{name} {one.root}: no readable image") from error
+
+    after = stack(source, config.limit, "dataset")
+    before = stack(synthetic, config.limit, "synthetic dataset") if synthetic is not None else after
+    real = stack(open_dataset(Path(config.real)), 2 * config.limit, "real dataset")
+    compared = realism.compare(before, after, real, config.seed)
     if synthetic is None:
         for numbers in compared.values():
             numbers |= {"refined": None, "gain_ci95": None}
     return compared
-
-
-def _floats(source: Source, limit: int, name: str) -> list[FloatArray]:
-    images = [
-        to_float(decoded.pixels) for _, decoded in iter_decoded(source, limit) if not isinstance(decoded, SampleError)
-    ]
-    if not images:
-        raise DatasetError(f"{name} {source.root}: no readable image")
-    return images
 
 
 def _picture_rows(

@@ -122,7 +122,10 @@ def summarise(lines: Iterator[Line], source: Source, out: Path, context: CheckCo
 def _power(samples: list[Sample], source: Source, out: Path, context: CheckContext) -> dict[str, float | None]:
     """Which moves this run would have seen, measured on its first samples."""
     wanted = {sample.key for sample in samples}
-    refined_source = open_dataset(out, source.layout)
+    if not samples:
+        return {}
+    single = Path(samples[0].image).parts[0] if source.layout == "hdf5" else ""
+    refined_source = open_dataset(out / single, source.layout) if (out / single).is_file() else open_dataset(out)
     pairs: list[Pair] = []
     for entry in source.entries():
         if len(pairs) == len(wanted):

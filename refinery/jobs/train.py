@@ -17,6 +17,8 @@ from refinery.formats._source import Source
 from refinery.jobs._observer import Observer, Silent
 from refinery.registry import find
 
+HELD_OUT_PIXELS = 8_000_000
+"""Refining this many pixels in fp32 takes seconds on two cores; larger images are held out in smaller number."""
 MIN_HELD_OUT, MIN_REAL = 4, 8
 """What realism needs to compare two sets: two halves of the real images are compared too."""
 NAMED = 5
@@ -56,8 +58,8 @@ def train(
     folder.create(resume)
     batch_size = config.batch_size or (64 if on_gpu else _batch_size(data.crop_hw))
     config = dataclasses.replace(config, out=str(folder.path), steps=steps, batch_size=batch_size)
-    tables = {"train": config, config.method: settings}
-    folder.config.write_text(to_toml(tables), encoding="utf-8")
+    if not resume:
+        folder.write_config(to_toml({"train": config, config.method: settings}))
     observer.table(f"run {folder.path}", _describe(data, config, settings, method, placement))
     for line in data.problems:
         observer.say(line)
@@ -76,6 +78,7 @@ def train(
     outcome = run_training(
         method, batches[0], batches[1], validation.evaluate, folder, config, generator, observer, header, resume
     )
+    folder.write_config(to_toml({"train": config, config.method: settings}))
     return _finish(folder, outcome, observer)
 
 
@@ -162,7 +165,8 @@ def _fits(real: Any, synthetic: Any, real_fit: str) -> bool:
 def _hold_out(synthetic: Any, most: int) -> tuple[Any, Any]:
     """Training images and evenly spread held-out ones: at most a fifth, but enough to compare with real ones."""
     total = len(synthetic.images)
-    count = max(MIN_HELD_OUT, min(most, total // 5))
+    affordable = HELD_OUT_PIXELS // (synthetic.size_hw[0] * synthetic.size_hw[1])
+    count = max(MIN_HELD_OUT, min(most, total // 5, affordable))
     chosen = {i * total // count for i in range(count)}
     return synthetic.select([i for i in range(total) if i not in chosen]), synthetic.select(sorted(chosen))
 

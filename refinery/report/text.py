@@ -28,7 +28,8 @@ def refine_text(result: Mapping[str, Any]) -> str:
     rate = f", {result['images_per_s']:,.0f} images/s" if result["images_per_s"] else ""
     lines = [
         f"output     {result['out']}",
-        f"samples    {result['samples']:,}: {result['refined']:,} refined, {result['rejected']:,} rejected{rate}",
+        f"samples    {result['samples']:,}: {result['refined']:,} refined, {result['rejected']:,} rejected, "
+        f"{result['quarantined']:,} quarantined{rate}",
         f"labels     {verdict_text(result['verdicts'])}",
     ]
     lines += _label_lines(result["drift"])

@@ -11,19 +11,25 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from refinery.errors import ModelError
+from refinery.errors import ModelError, OutputError
 
 VERSION = 1
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write nested dicts and lists of tensors, numbers, strings and None; appears whole or not at all."""
+    """Write nested dicts and lists of tensors, numbers, strings and None; appears whole or not at all.
+
+    Raises OutputError when the disk is full or not to be written.
+    """
     tensors: dict[str, Tensor] = {}
     skeleton = _pack(state, tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata={"refinery": json.dumps({"version": VERSION, "state": skeleton})})
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata={"refinery": json.dumps({"version": VERSION, "state": skeleton})})
+        temporary.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise OutputError(f"{path}: cannot be written ({error}); make room, then go on with --resume") from error
 
 
 def load(path: Path) -> dict[str, Any]:

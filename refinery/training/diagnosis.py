@@ -54,11 +54,11 @@ class Watch:
         self.streaks: dict[str, int] = {}
 
     def advice(self, phase: str, losses: Mapping[str, float]) -> list[str]:
-        """Plain sentences about this record; mostly none."""
+        """Plain sentences about this record; mostly none. A method that logs no such loss is not judged by it."""
         if phase != "adversarial":
             return []
-        won = losses["discriminator_accuracy"] > WON_ACCURACY and losses["discriminator"] < WON_LOSS
-        same = losses["change"] < UNCHANGED
+        won = losses.get("discriminator_accuracy", 0.5) > WON_ACCURACY and losses.get("discriminator", 1.0) < WON_LOSS
+        same = losses.get("change", 1.0) < UNCHANGED
         said = [self._once("won", won, _WON), self._once("same", same, _SAME)]
         return [sentence for sentence in said if sentence]
 

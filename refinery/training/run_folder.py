@@ -41,11 +41,22 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be made ({error.strerror}); give another --out") from error
 
+    def write_config(self, text: str) -> None:
+        """The resolved settings as TOML; a run is resumed with them."""
+        _write_whole(self.config, text)
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The run's result; a run with a summary is finished."""
-        temporary = self.summary.with_suffix(".tmp")
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self.summary)
+        _write_whole(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); make room and try again") from error
 
 
 def default_path(method: str) -> Path:

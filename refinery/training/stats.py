@@ -17,13 +17,14 @@ class StatsLog:
     def __init__(self, folder: Path, resume_step: int) -> None:
         self.path = folder / "stats.jsonl"
         kept = [r for r in read_stats(folder) if r["step"] <= resume_step] if resume_step else []
+        temporary = self.path.with_suffix(".tmp")
         try:
-            self.file = self.path.open("w", encoding="utf-8")
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            temporary.replace(self.path)
+            self.file = self.path.open("a", encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror})") from error
         self.board = _tensorboard(folder)
-        for record in kept:
-            self.file.write(json.dumps(record) + "\n")
 
     def write(self, record: Record) -> None:
         """Append one record; `step` is required, numbers go to TensorBoard too."""

@@ -42,7 +42,10 @@ class Evaluation:
 
     def remaining(self) -> float:
         """Mean share of the distance to the real images that is still there: 1 as synthetic, 0 as real as real."""
-        shares = [(m["refined"] - m["floor"]) / max(m["synthetic"] - m["floor"], 1e-9) for m in self.realism.values()]
+        shares = [
+            (m["refined"] - m["floor"]) / max(m["synthetic"] - m["floor"], 0.1 * m["synthetic"], 1e-6)
+            for m in self.realism.values()
+        ]
         return float(np.mean(shares))
 
     def score(self) -> float:
@@ -74,7 +77,7 @@ class Validation:
         )
         self.size_hw = held_out.smallest_hw
         count = min(len(real.images), 2 * len(self.synthetic))
-        spread = [to_float(real.images[i * len(real.images) // count]) for i in range(count)]
+        spread = (to_float(real.images[i * len(real.images) // count]) for i in range(count))
         self.real = realism.equalise(spread, self.size_hw, count, held_out.channels)
         self.seed = seed
         self.device = device

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from refinery.config import require_at_least
+from refinery.errors import ConfigError
 from refinery.losses.local_adversarial import REAL, REFINED, local_adversarial
 from refinery.losses.self_regularization import self_regularization
 from refinery.registry import find
@@ -90,8 +90,11 @@ class Settings:
             "history_size",
             "warmup",
             "decay",
+            "ema",
         )
         require_at_least(self, **counts, **dict.fromkeys(zeros, 0))
+        if self.ema >= 1:
+            raise ConfigError(f"ema: got {self.ema}, expected 0 (none) or less than 1, such as 0.995")
 
 
 def scale(settings: Settings, crop_hw: tuple[int, int]) -> Settings:
@@ -108,7 +111,9 @@ def scale(settings: Settings, crop_hw: tuple[int, int]) -> Settings:
 
 
 def build_refiner(channels: int, settings: Settings) -> nn.Module:
-    """The refiner these settings describe, untrained."""
+    """The refiner these settings describe, untrained. Raises ValueError for settings that were not scaled."""
+    if not (settings.blocks and settings.kernel):
+        raise ValueError("blocks or kernel is left open")
     module: nn.Module = find("network", settings.refiner).build(
         channels,
         width=settings.width,
@@ -168,8 +173,8 @@ class SimGAN:
         for _ in range(self.settings.refiner_steps):
             refined, losses = self._update_refiner(draw_synthetic(), adversarial=True)
         # The last refiner update's images serve the first discriminator update: refining is most of a step's cost.
-        fresh = (self._refine(draw_synthetic()) for _ in iter(int, 1))
-        for batch in (refined, *islice(fresh, self.settings.discriminator_steps - 1)):
+        for k in range(self.settings.discriminator_steps):
+            batch = refined if k == 0 else self._refine(draw_synthetic())
             losses |= self._update_discriminator(self.history.mix(batch), draw_real())
         return losses
 
