@@ -40,11 +40,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class RefineOptions:
-    """How to stream. context: None leaves the label checks out. channels: what the refiner takes."""
+    """How to stream. context: None leaves the label checks out. channels: what the refiner takes.
+
+    chunk_samples: see `chunk_size`.
+    """
 
     channels: int
     batch_size: int = 0
     workers: int = 0
+    chunk_samples: int = 8
     on_drift: OnDrift = "keep"
     context: CheckContext | None = None
 
@@ -82,18 +86,30 @@ def refine_dataset(
     samples = _without_done(_carry_loose(source, sink, not_carried), journal, progress, options)
     delivery = Delivery(source, sink, Files(journal.out), options)
     workers = options.workers or min(8, cores())
-    with ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool:
-        first = next(samples, None)
-        if first is not None:
-            chunks = chunked(itertools.chain([first], samples), _chunk_size(source, first))
-            prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
-            refined = (refine_chunk(session, part, options) for part in whole_chunks(source, prepared, options))
-            for lines in ahead(pool, delivery.finish, refined):
-                journal.append(lines)
-                _stop_if_told(lines, options)
-                progress(len(lines))
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool,
+        ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams,
+    ):
+        chunks = chunked(samples, options.chunk_samples)
+        prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
+        parts = whole_chunks(source, prepared, options)
+        refined = (refine_chunk(session, part, options, streams) for part in parts)
+        for lines in ahead(pool, delivery.finish, refined):
+            journal.append(lines)
+            _stop_if_told(lines, options)
+            progress(len(lines))
     sink.finish()
     return not_carried + source.lost()
+
+
+def chunk_size(source: Source) -> int:
+    """Samples a chunk, so that images like the first are prepared side by side; `prepare_part` holds the bound."""
+    first = next((entry for entry in source.entries() if isinstance(entry, Sample)), None)
+    try:
+        height, width = source.decode(source.read(first), first).size_hw if first else (1, 1)
+    except SampleError:
+        return 8
+    return max(1, min(CHUNK_SAMPLES, CHUNK_PIXELS // (height * width)))
 
 
 def prepare_part(source: Source, chunk: list[Sample], options: RefineOptions) -> tuple[list[Work], list[Sample]]:
@@ -159,7 +175,9 @@ def read_sidecars(source: Source, sample: Sample) -> tuple[dict[str, bytes], lis
     return sidecars, unreadable
 
 
-def refine_chunk(session: Session, chunk: list[Work], options: RefineOptions) -> list[Work]:
+def refine_chunk(
+    session: Session, chunk: list[Work], options: RefineOptions, streams: ThreadPoolExecutor | None = None
+) -> list[Work]:
     """Run the model on all images of a chunk that could be read; what it makes no image of is an error.
 
     Raises ModelError when the model does not run.
@@ -167,7 +185,7 @@ def refine_chunk(session: Session, chunk: list[Work], options: RefineOptions) ->
     usable = [work for work in chunk if not work.error]
     images = [work.synthetic for work in usable if work.synthetic is not None]
     try:
-        refined_images = refine_images(session.run, images, options.batch_size)
+        refined_images = refine_images(session.run, images, options.batch_size, streams)
     except (RefineryError, MemoryError):
         raise
     except Exception as error:  # each provider raises its own classes
@@ -299,15 +317,6 @@ def _without_done(
         _stop_if_told([line], options)
         progress(1)
     yield from samples
-
-
-def _chunk_size(source: Source, first: Sample) -> int:
-    """Samples a chunk, so that images like the first are prepared side by side; `prepare_part` holds the bound."""
-    try:
-        height, width = source.decode(source.read(first), first).size_hw
-    except SampleError:
-        return 8
-    return max(1, min(CHUNK_SAMPLES, CHUNK_PIXELS // (height * width)))
 
 
 def _quantise(work: Work) -> NDArray[np.uint8] | NDArray[np.uint16]:

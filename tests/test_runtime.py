@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,13 @@ def test_a_model_that_changes_the_size_is_refused():
     session = open_session(artifact(halved), "cpu", "fp32", threads=1)
     with pytest.raises(ModelError, match=r"\(2, 1, 8, 8\) into \(2, 1, 4, 4\); a refiner keeps the shape"):
         refine_images(session.run, images([(8, 8, 1)]), 2)
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_streams_side_by_side_give_what_one_gives(provider):
+    images = [np.random.default_rng(i).uniform(-1, 1, (20, 24, 1)).astype(np.float32) for i in range(24)]
+    alone = refine_images(open_session(artifact(blur()), provider, "fp32", threads=1).run, images, 2)
+    session = open_session(artifact(blur()), provider, "fp32", threads=4, streams=4)
+    with ThreadPoolExecutor(session.streams) as pool:
+        together = refine_images(session.run, images, 2, pool)
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))

@@ -20,8 +20,8 @@ from refinery.formats._source import Source
 from refinery.image import Decoded, to_float
 from refinery.jobs._observer import Observer, Silent
 from refinery.journal import Journal, Line
-from refinery.refine import RefineOptions, read_sidecars, refine_dataset
-from refinery.runtime.session import Session, open_session
+from refinery.refine import RefineOptions, chunk_size, read_sidecars, refine_dataset
+from refinery.runtime.session import Session, cores, open_session
 from refinery.sample import VERDICTS, Finding, FloatArray, Pair, Sample
 
 DECOYS = 32
@@ -37,10 +37,11 @@ def refine(config: RefineConfig, observer: Observer | None = None) -> dict[str, 
     out = require_apart(Path(config.source), config.out)
     source = open_dataset(Path(config.source))
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
-    session = open_session(model, config.provider, config.precision)
+    chunk = chunk_size(source)
+    session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
     _require_channels(source, model)
     context = _context(config, source) if config.check else None
-    options = RefineOptions(model.manifest.channels, config.batch_size, config.workers, config.on_drift, context)
+    options = RefineOptions(model.manifest.channels, config.batch_size, config.workers, chunk, config.on_drift, context)
     total = sum(isinstance(entry, Sample) for entry in source.entries())
     observer.table(f"refine into {out}", _describe(config, source, total, model, session))
     if session.note:

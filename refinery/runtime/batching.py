@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +31,23 @@ def by_shape(shapes: Sequence[tuple[int, ...]], asked: int = 0) -> Iterator[list
         yield from (members[start : start + size] for start in range(0, len(members), size))
 
 
-def refine_images(run: Runner, images: Sequence[FloatArray], asked: int = 0) -> list[FloatArray]:
+def refine_images(
+    run: Runner, images: Sequence[FloatArray], asked: int = 0, pool: ThreadPoolExecutor | None = None
+) -> list[FloatArray]:
     """Refine images (H, W, C) float32 in [-1, 1] of any mix of shapes, in order.
 
+    pool: runs batches side by side, one in each of its threads.
     The last batch of a shape is filled up with copies, so that every image goes through a batch of the same size and
     its result does not depend on how many others came with it.
     """
-    refined: list[FloatArray | None] = [None] * len(images)
-    for chosen in by_shape([image.shape for image in images], asked):
+    batches = list(by_shape([image.shape for image in images], asked))
+
+    def refine(chosen: list[int]) -> NDArray[np.float32]:
         size = batch_size(images[chosen[0]].shape[:2], asked)
-        batch = np.stack([images[i] for i in chosen + chosen[-1:] * (size - len(chosen))])
-        results = _refine_batch(run, batch)
+        return _refine_batch(run, np.stack([images[i] for i in chosen + chosen[-1:] * (size - len(chosen))]))
+
+    refined: list[FloatArray | None] = [None] * len(images)
+    for chosen, results in zip(batches, (pool.map if pool else map)(refine, batches), strict=True):
         for index, result in zip(chosen, results, strict=False):
             refined[index] = result
     return [result for result in refined if result is not None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -36,27 +37,33 @@ class Session:
     """A refiner that is ready, and how it runs."""
 
     run: Runner
+    """May be called from as many threads at once as there are streams."""
     provider: ProviderName
     precision: str
+    streams: int = 1
     note: str = ""
     """What a faster provider lacked, when `auto` had to go on without it."""
 
 
-def open_session(artifact: Artifact, provider: Provider, precision: RefinePrecision, threads: int = 0) -> Session:
+def open_session(
+    artifact: Artifact, provider: Provider, precision: RefinePrecision, threads: int = 0, streams: int = 1
+) -> Session:
     """Load the model into the first provider that starts, or into the one that was asked for.
 
-    threads: for inference on the CPU; 0: one per core.
+    threads: for inference on the CPU; 0: one per core. streams: batches that run at the same time, sharing the threads:
+    with one thread each they do not wait for one another when other work takes a core.
     Raises ProviderError when the provider or precision asked for does not start, never falling back in silence.
     """
     threads = threads or cores()
+    streams = max(1, min(streams, threads))
     if provider != "auto":
-        return _OPENERS[provider](artifact, precision, threads)
+        return _OPENERS[provider](artifact, precision, threads, streams)
     notes: list[str] = []
     for name in _ORDER:
         if not _offered(name, precision):
             continue
         try:
-            return replace(_OPENERS[name](artifact, precision, threads), note="; ".join(notes))
+            return replace(_OPENERS[name](artifact, precision, threads, streams), note="; ".join(notes))
         except (MissingExtraError, ModelError, ProviderError) as error:
             notes.append(str(error))
     raise ProviderError(
@@ -83,7 +90,7 @@ def _cuda_device_present() -> bool:
     return any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version"))
 
 
-def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
+def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:  # noqa: ARG001
     if precision == "bf16":
         raise ProviderError("the cuda provider runs fp32 here; bf16 runs on openvino; use --precision fp32 or auto")
     session = _onnxruntime(artifact, "CUDAExecutionProvider", threads)
@@ -96,13 +103,14 @@ def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int) -> 
     return Session(_OnnxRuntimeRunner(session), "cuda", "fp32")
 
 
-def _open_cpu(artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
+def _open_cpu(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:
     if precision == "bf16":
         raise ProviderError("the cpu provider has no bf16 convolution; use --provider openvino, or --precision fp32")
-    return Session(_OnnxRuntimeRunner(_onnxruntime(artifact, "CPUExecutionProvider", threads)), "cpu", "fp32")
+    session = _onnxruntime(artifact, "CPUExecutionProvider", max(1, threads // streams))
+    return Session(_OnnxRuntimeRunner(session), "cpu", "fp32", streams)
 
 
-def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
+def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:
     core = _import_openvino().Core()
     able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not able:
@@ -111,7 +119,7 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int)
     settings = {
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[chosen],
         "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
     }
     try:
         compiled = core.compile_model(core.read_model(artifact.model, b""), "CPU", settings)
@@ -119,7 +127,7 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int)
         raise ModelError(
             f"{artifact.path}: OpenVINO cannot run it ({_first_line(error)}); try --provider cpu"
         ) from error
-    return Session(_OpenVinoRunner(compiled), "openvino", chosen)
+    return Session(_OpenVinoRunner(compiled), "openvino", chosen, streams)
 
 
 def _import_openvino() -> Any:
@@ -149,11 +157,26 @@ class _OnnxRuntimeRunner:
 
 
 class _OpenVinoRunner:
+    """A request holds its inputs and outputs, so each thread has one of its own.
+
+    Each thread's first inference is made alone: OpenVINO's bindings set themselves up in the first calls, and threads
+    that do so at once can wait for each other for ever: one holds the interpreter's lock, one the set-up's.
+    """
+
     def __init__(self, compiled: Any) -> None:
-        self.request = compiled.create_infer_request()
+        self.compiled = compiled
+        self.own = threading.local()
+        self.first_call = threading.Lock()
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        refined: NDArray[np.float32] = self.request.infer([images], share_inputs=True)[0]
+        if hasattr(self.own, "request"):
+            return self._infer(images)
+        with self.first_call:
+            self.own.request = self.compiled.create_infer_request()
+            return self._infer(images)
+
+    def _infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        refined: NDArray[np.float32] = self.own.request.infer([images], share_inputs=True)[0]
         return refined
 
 

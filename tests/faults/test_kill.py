@@ -124,6 +124,7 @@ def test_a_second_process_is_told_to_wait(job, tmp_path):
     source, model, _ = job
     process = begin(source, tmp_path / "out", model)
     wait_for_lines(process, tmp_path / "out", 1)
+    process.send_signal(signal.SIGSTOP)  # it must not end before the second one has begun
     done = refine(source, tmp_path / "out", model)
     end(process, signal.SIGKILL)
     assert done.exit_code == 1
