@@ -19,7 +19,7 @@ import numpy as np
 from _common import interleaved, timed, write
 from PIL import Image
 
-CASES = {"60x36 gray": ((36, 60, 1), 2000), "256x256 RGB": ((256, 256, 3), 96)}
+CASES = {"60x36 gray": ((36, 60, 1), 1000), "256x256 RGB": ((256, 256, 3), 64)}
 
 
 def make_dataset(folder: Path, shape: tuple[int, int, int], count: int) -> None:

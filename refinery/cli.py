@@ -181,7 +181,9 @@ def refine(
             raise typer.Exit(LABELS_FAILED)
 
 
-@app.command(short_help="Write a run's refiner as ONNX.", epilog="Example: refinery export runs/NAME --out refiner.onnx")
+@app.command(
+    short_help="Write a run's refiner as ONNX.", epilog="Example: refinery export runs/NAME --out refiner.onnx"
+)
 def export(
     run_folder: Annotated[
         str | None, typer.Argument(metavar="RUN", help="Run folder or checkpoint.", show_default=False)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from refinery.annotations import read_labels
 from refinery.checks import CheckContext, overall, run_checks
@@ -87,6 +88,7 @@ def refine_dataset(
     delivery = Delivery(source, sink, Files(journal.out), options)
     workers = options.workers or min(8, cores())
     with (
+        threadpool_limits(1, user_api="blas"),  # the checks' own threads would fight the model's for the cores
         ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool,
         ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams,
     ):
