@@ -3,8 +3,8 @@
     python benchmarks/refine.py [--repeats 3]
 
 Folders of PNGs with a JSON sidecar each; the refiner is SimGAN's eye network with random weights. The plain loops read,
-refine and save one file after the other; each is run with batches of 1 and of 16, and the better one counts. They get an eighth of the
-images, since their rate does not depend on the number; what refinery does once a job counts in its time.
+refine and save one file after the other; each is run with batches of 1 and of 16, and the better one counts. They get
+an eighth of the images, since their rate does not depend on the number; what refinery does once a job counts.
 """
 
 from __future__ import annotations
