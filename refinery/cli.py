@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TypeVar
 
-import click
 import typer
 
 import refinery
@@ -289,7 +288,7 @@ def _command(debug: bool) -> Iterator[TerminalObserver]:
             where = f"{error.filename}: " if error.filename else ""
             _complain(f"{where}{error.strerror or error}", debug)
             raise typer.Exit(FAILED) from None
-        except (typer.Exit, click.exceptions.ClickException):
+        except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except Exception as error:
             _complain(

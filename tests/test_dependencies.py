@@ -1,0 +1,38 @@
+"""What the package imports is what pyproject.toml declares: nothing rests on what something else happens to bring."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGE_OF = {"PIL": "pillow", "tomli_w": "tomli-w"}
+OPTIONAL = {"tensorboard"}
+
+
+def imported() -> set[str]:
+    """Top-level modules that any file of the package imports, without the standard library."""
+    found: set[str] = set()
+    for path in (ROOT / "refinery").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"refinery"}
+
+
+def test_every_import_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[^A-Za-z0-9_-]", line)[0] for line in project["dependencies"]}
+    assert {PACKAGE_OF.get(name, name) for name in imported()} - OPTIONAL <= declared
+
+
+def test_every_dependency_has_its_line_in_the_table() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    table = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    for line in project["dependencies"]:
+        assert re.split(r"[^A-Za-z0-9_-]", line)[0] in table
