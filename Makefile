@@ -28,7 +28,7 @@ docs: $(INSTALLED)  ## write the help texts into docs/commands.md
 	$(BIN)/python docs/write_commands.py
 
 clean:
-	rm -rf $(VENV) examples/coins/work
+	rm -rf $(VENV) examples/coins/demo
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "refinery needs Python 3.11 or newer: make PYTHON=python3.12")'
