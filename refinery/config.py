@@ -25,7 +25,7 @@ Device = Literal["auto", "cpu", "cuda"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
 RefinePrecision = Literal["auto", "fp32", "bf16"]
 Provider = Literal["auto", "cuda", "openvino", "cpu"]
-OnDrift = Literal["keep", "quarantine", "fail"]
+OnDrift = Literal["soften", "quarantine", "keep", "fail"]
 Config = TypeVar("Config")
 
 
@@ -192,19 +192,21 @@ def to_toml(tables: Mapping[str, Any]) -> str:
 
 
 def parse_max_drift(text: str) -> dict[str, float]:
-    """`1px`, or `iris_center=0.5px,gaze=2deg`, to tolerances by label name; "" is the name for all other labels.
+    """`1px`, or `iris_center=0.5px,gaze=2deg`, to tolerances by label name.
 
-    Raises ConfigError for anything else.
+    Without a name they hold for all other labels of their unit, under "" for px and under "*deg", "*iou", ...
+    `mask=0.1iou`: the IoU may fall by 0.1. Raises ConfigError for anything else.
     """
     tolerances: dict[str, float] = {}
     for part in text.split(","):
         name, _, amount = part.strip().rpartition("=")
-        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(px|deg)?", amount.strip())
+        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(px|deg|iou|flip)?", amount.strip())
         if match is None:
             raise ConfigError(
                 f"--max-drift: got {part.strip()!r}, expected a number and a unit such as 1px or gaze=2deg"
             )
-        tolerances[name.strip()] = float(match[1])
+        unit = match[2] or "px"
+        tolerances[name.strip() or ("" if unit == "px" else f"*{unit}")] = float(match[1])
     return tolerances
 
 

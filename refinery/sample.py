@@ -73,11 +73,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one label check found out about one label of one pair.
+    """What one label check found out about one label of one pair, or all checks together.
 
     drift: how far the label moved, in `unit`; None when nothing could be measured.
+    unit: px; deg; iou (1 - IoU); flip (0 or 1); the label's own; empty for what is no label (pairing).
     shift_px: signed (dx, dy) of the move, for geometry; None otherwise.
     reason: one clause for a person; empty for an unremarkable pass.
+    check: the check that decided.
+    lower, upper: bounds of the true drift (95% each) where the check knows them.
+    iou: intersection over union of the label before and after its move, for boxes and masks.
     """
 
     label: str
@@ -89,3 +93,6 @@ class Finding:
     check: str = ""
     item: int = 0
     shift_px: tuple[float, float] | None = None
+    lower: float | None = None
+    upper: float | None = None
+    iou: float | None = None

@@ -48,7 +48,7 @@ def test_a_bad_table_is_one_line(kind, table, message):
 
 
 def test_a_bad_option_is_named_as_the_option():
-    with pytest.raises(ConfigError, match=r"^--on-drift: got 'ignore', expected one of keep, quarantine, fail$"):
+    with pytest.raises(ConfigError, match=r"^--on-drift: got 'ignore', expected one of soften, quarantine, keep, fail$"):
         build(RefineConfig, {}, {"on_drift": "ignore"}, "None")
 
 

@@ -10,9 +10,13 @@ import numpy as np
 
 from refinery.checks._descriptor import describe
 from refinery.checks._orientation import orientation_field
+from refinery.checks._prober import Prober
 from refinery.sample import FloatArray
 
-DEFAULT_TOLERANCE_PX = 1.0
+DEFAULT_TOLERANCES: Mapping[str, float] = MappingProxyType({"px": 1.0, "deg": 5.0, "iou": 0.1, "flip": 0.0})
+"""How far a label may move where nobody says, by unit. A label in a unit of its own: a tenth of its spread."""
+
+OWN_UNIT_SHARE = 0.1
 MIN_RADIUS_PX = 4
 _NO_DECOYS = np.zeros((0, 0), np.float32)
 
@@ -21,24 +25,34 @@ _NO_DECOYS = np.zeros((0, 0), np.float32)
 class CheckContext:
     """One for a whole run, so that a finding depends on its pair and this alone, never on the batch it was checked in.
 
-    max_drift: tolerance by label name, in the label's unit; "" holds for all others (1 px if it is not there).
+    max_drift: tolerance by label name, in the label's unit; "" holds for all others in px, "*deg" for those in degrees.
+    false_alarms: share of unmoved labels that all checks of a label together may call moved.
     confidence_gate: a peak that stands less than this above the rest is no measurement: abstain.
+    thresholds: what calibration on the user's own images found, by `CHECK.QUANTITY`; a check has defaults.
+    probe: the label probe that came with the refiner; None when there is none.
     decoy_keys, decoys: other synthetic images of the dataset as descriptors (G, F); see `with_decoys`.
     """
 
     max_drift: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    false_alarms: float = 0.01
     confidence_gate: float = 0.10
+    thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    probe: Prober | None = None
     decoy_keys: tuple[str, ...] = ()
     decoys: FloatArray = field(default_factory=lambda: _NO_DECOYS, repr=False)
 
-    def tolerance(self, label: str) -> float:
-        """How far this label may move."""
-        return self.max_drift.get(label, self.max_drift.get("", DEFAULT_TOLERANCE_PX))
+    def tolerance(self, label: str, unit: str = "px", spread: float = 0.0) -> float:
+        """How far this label may move, in its unit. spread: of the label's values, for units of its own."""
+        if label in self.max_drift:
+            return self.max_drift[label]
+        default = DEFAULT_TOLERANCES.get(unit, OWN_UNIT_SHARE * spread)
+        return self.max_drift.get("" if unit == "px" else f"*{unit}", default)
 
     @property
     def radius_px(self) -> int:
         """How far a label is searched for: three times the largest tolerance, at least 4 px, at most 24 px."""
-        largest = max((self.tolerance(""), *self.max_drift.values()))
+        named = (value for name, value in self.max_drift.items() if not name.startswith("*"))
+        largest = max((self.tolerance(""), *named))
         return int(min(24, max(MIN_RADIUS_PX, np.ceil(3.0 * largest))))
 
     def with_decoys(self, keyed_images: Iterable[tuple[str, FloatArray]]) -> CheckContext:

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from refinery import registry
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
+from refinery.checks._verdict import combine
 from refinery.errors import SampleError
-from refinery.sample import Finding, Pair, Verdict
+from refinery.sample import Finding, Pair
 
 _PIXELS_AT_ONCE = 64 * 36 * 60
-_SEVERITY: tuple[Verdict, ...] = ("fail", "abstain", "pass", "not_checkable")
 
 
 def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Finding]]:
-    """Findings of all checks for each pair; a label that no check knows how to judge is `not_checkable`.
+    """One finding for each label of each pair, from all checks; what no check knows how to judge is `not_checkable`.
 
     Raises SampleError when the two images of a pair differ in shape.
     """
@@ -24,23 +24,6 @@ def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Findin
         for i, found in zip(chosen, _check_batch([pairs[i] for i in chosen], context), strict=True):
             findings[i] = found
     return findings
-
-
-def overall(findings: Iterable[Finding]) -> Verdict:
-    """The verdict of a sample: fail before abstain before pass; not_checkable when none of its labels could be judged.
-
-    What is no label of the sample's own, its pairing and the stand-in `image` where no label has a geometry,
-    can only make the verdict worse: it says nothing about whether the labels hold.
-    """
-    found = list(findings)
-    labelled = any(finding.check == "" for finding in found)
-    judged = {f.verdict for f in found if f.verdict != "pass" or _speaks_for_labels(f, labelled)}
-    return next((verdict for verdict in _SEVERITY if verdict in judged), "not_checkable")
-
-
-def _speaks_for_labels(finding: Finding, labelled: bool) -> bool:
-    """Whether a pass of this finding says that a label holds. labelled: some label was left to no check."""
-    return finding.check != "pairing" and not (labelled and finding.label == "image")
 
 
 def _batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:
@@ -67,7 +50,7 @@ def _check_batch(pairs: Sequence[Pair], context: CheckContext) -> list[list[Find
             own.extend(found)
     for pair, own in zip(pairs, findings, strict=True):
         own.extend(_unjudged(pair, own))
-    return findings
+    return [combine(own) for own in findings]
 
 
 def _unjudged(pair: Pair, findings: Sequence[Finding]) -> list[Finding]:

@@ -25,6 +25,7 @@ from refinery.checks._windows import (
 from refinery.sample import Finding, FloatArray, Label, Verdict
 
 TYPES: tuple[str, ...] = ("keypoint", "box", "polygon", "instance_mask", "semantic_mask")
+GRANTS = True
 IMAGE_LABEL = "image"
 MIN_EXTENT_PX = 4.0
 FAR_PX = 1e6
@@ -139,7 +140,13 @@ def _judge(label: Label, measured: Displacements, m: int, drift: _Drift, context
     if measured.confidence[m] < context.confidence_gate:
         return _finding(label, "abstain", f"not clearly found again (confidence {measured.confidence[m]:.2f})")
     dx, dy = measured.shift_px[m].tolist()
-    found = partial(_finding, label, drift_px=round(drift.px, 3), shift_px=(round(dx, 3), round(dy, 3)))
+    found = partial(
+        _finding,
+        label,
+        drift_px=round(drift.px, 3),
+        shift_px=(round(dx, 3), round(dy, 3)),
+        bounds_px=(round(drift.lower_px, 3), round(drift.upper_px, 3)),
+    )
     if measured.at_border[m]:
         return found("fail", f"moved beyond {context.radius_px} px")
     tolerance = context.tolerance(label.name)
@@ -161,5 +168,8 @@ def _finding(
     reason: str = "",
     drift_px: float | None = None,
     shift_px: tuple[float, float] | None = None,
+    bounds_px: tuple[float | None, float | None] = (None, None),
 ) -> Finding:
-    return Finding(label.name, label.type, verdict, drift_px, "px", reason, "geometry", label.item, shift_px)
+    return Finding(
+        label.name, label.type, verdict, drift_px, "px", reason, "geometry", label.item, shift_px, *bounds_px
+    )

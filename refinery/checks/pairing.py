@@ -13,6 +13,7 @@ from refinery.checks._orientation import ComplexArray
 from refinery.sample import Finding, FloatArray
 
 TYPES: tuple[str, ...] = ()
+GRANTS = False
 LABEL = "pairing"
 MARGIN = 0.05
 MIN_CONTRAST = 0.05

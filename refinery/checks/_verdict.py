@@ -1,0 +1,60 @@
+"""One verdict a label from what all checks found, and one a sample from what all labels got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from refinery import registry
+from refinery.sample import Finding, Verdict
+
+_SEVERITY: tuple[Verdict, ...] = ("fail", "abstain", "pass", "not_checkable")
+
+
+def combine(findings: Sequence[Finding]) -> list[Finding]:
+    """One finding for each label: the one that decides.
+
+    fail: a check says so. pass: none does, and one that grants a pass (GRANTS of its module) found the drift within the
+    tolerance. abstain: none of those, and one was not sure. Otherwise not_checkable. Among equals the finding that
+    says most decides: the highest lower bound of the drift, then the lowest upper one.
+    """
+    by_label: dict[tuple[str, int], list[Finding]] = {}
+    for finding in findings:
+        by_label.setdefault((finding.label, finding.item), []).append(finding)
+    return [found[0] if len(found) == 1 else _decide(found) for found in by_label.values()]
+
+
+def overall(findings: Iterable[Finding]) -> Verdict:
+    """The verdict of a sample: fail before abstain before pass; not_checkable when none of its labels could be judged.
+
+    What is no label of the sample's own, its pairing and the stand-in `image` where no label has a geometry,
+    can only make the verdict worse: it says nothing about whether the labels hold.
+    """
+    found = list(findings)
+    labelled = any(finding.check == "" for finding in found)
+    judged = {f.verdict for f in found if f.verdict != "pass" or _speaks_for_labels(f, labelled)}
+    return next((verdict for verdict in _SEVERITY if verdict in judged), "not_checkable")
+
+
+def _decide(findings: list[Finding]) -> Finding:
+    granting = [finding for finding in findings if _grants(finding.check)]
+    for verdict, candidates in (("fail", findings), ("pass", granting), ("abstain", granting)):
+        chosen = [finding for finding in candidates if finding.verdict == verdict]
+        if chosen:
+            return max(chosen, key=_says_most)
+    return (granting or findings)[0]
+
+
+@lru_cache(maxsize=64)
+def _grants(check: str) -> bool:
+    return bool(check) and bool(getattr(registry.find("check", check), "GRANTS", False))
+
+
+def _says_most(finding: Finding) -> tuple[float, float]:
+    upper = finding.upper if finding.upper is not None else finding.drift
+    return finding.lower or 0.0, -(upper if upper is not None else float("inf"))
+
+
+def _speaks_for_labels(finding: Finding, labelled: bool) -> bool:
+    """Whether a pass of this finding says that a label holds. labelled: some label was left to no check."""
+    return finding.unit != "" and not (labelled and finding.label == "image")
