@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from refinery.annotations import read_labels
 from refinery.checks import CheckContext, overall, run_checks
 from refinery.config import OnDrift
 from refinery.errors import ModelError, OutputError, RefineryError, SampleError
@@ -27,6 +26,7 @@ from refinery.formats._files import Files
 from refinery.formats._source import Sink, Source
 from refinery.image import Decoded, from_float, to_float
 from refinery.journal import Journal, Line
+from refinery.labels import LabelReader
 from refinery.runtime.batching import refine_images
 from refinery.runtime.session import Session, cores
 from refinery.sample import Finding, FloatArray, Label, Pair, Sample, Status
@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class RefineOptions:
-    """How to stream. context: None leaves the label checks out. channels: what the refiner takes.
+    """How to stream. channels: what the refiner takes. context, labels: None leaves the label checks out.
 
     chunk_samples: see `chunk_size`.
     """
@@ -52,6 +52,7 @@ class RefineOptions:
     chunk_samples: int = 8
     on_drift: OnDrift = "keep"
     context: CheckContext | None = None
+    labels: LabelReader | None = None
 
 
 @dataclass
@@ -158,23 +159,9 @@ def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
         work.synthetic = to_float(work.decoded.pixels)
     except SampleError as error:
         work.error = str(error)
-    if options.context is not None and work.decoded is not None and not work.error:
-        sidecars, unreadable = read_sidecars(source, sample)
-        work.labels, problems = read_labels(sidecars, work.decoded.size_hw)
-        work.problems = (*unreadable, *problems)
+    if options.labels is not None and work.decoded is not None and not work.error:
+        work.labels, work.problems = options.labels.read(sample, work.decoded.size_hw)
     return work
-
-
-def read_sidecars(source: Source, sample: Sample) -> tuple[dict[str, bytes], list[str]]:
-    """A sample's sidecars by path, and one line for each that cannot be read."""
-    sidecars: dict[str, bytes] = {}
-    unreadable: list[str] = []
-    for path in sample.sidecars:
-        try:
-            sidecars[path] = source.read_file(path)
-        except SampleError as error:
-            unreadable.append(str(error))
-    return sidecars, unreadable
 
 
 def refine_chunk(

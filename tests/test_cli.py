@@ -59,7 +59,7 @@ USAGE = {
     "nothing to export": (("export",), "no run: refinery export RUN"),
     "a value that is none of them": (
         ("refine", "synth", "--out", "x", "--on-drift", "warn"),
-        "error: --on-drift: got 'warn', expected one of keep, quarantine, fail",
+        "error: --on-drift: got 'warn', expected one of soften, quarantine, keep, fail",
     ),
     "a provider nobody knows": (
         ("refine", "synth", "--out", "x", "--provider", "gpu"),
@@ -118,7 +118,7 @@ TOMLS = {
     "a table that is none": ("refine = 3\n", "stands outside a table"),
     "wrong type": ('[refine]\nworkers = "3"\n', "c.toml: workers: got '3' (str), expected int"),
     "yes for a number": ("[refine]\nworkers = true\n", "c.toml: workers: got True (bool), expected int"),
-    "a value that is none of them": ('[refine]\non_drift = "warn"\n', "expected one of keep, quarantine, fail"),
+    "a value that is none of them": ('[refine]\non_drift = "warn"\n', "expected one of soften, quarantine, keep, fail"),
     "no TOML": ("[refine\n", "c.toml: not valid TOML"),
     "a dash": ("[refine]\non-drift = 'keep'\n", "c.toml: unknown key 'on-drift'; did you mean 'on_drift'?"),
 }

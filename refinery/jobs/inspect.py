@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from refinery import artifact as artifacts
 from refinery import realism
-from refinery.annotations import read_labels
 from refinery.checks import CheckContext, DriftSummary, measure_power, overall, run_checks
 from refinery.config import InspectConfig, parse_max_drift
 from refinery.dataset import ImageSurvey, iter_decoded, open_dataset, survey
@@ -22,7 +21,7 @@ from refinery.formats._source import Source
 from refinery.image import Decoded, from_float, to_float
 from refinery.jobs.refine import read_decoys, read_pair, unknown_tolerances
 from refinery.journal import FOLDER
-from refinery.refine import read_sidecars
+from refinery.labels import open_labels, read_sidecars
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
 from refinery.sample import Pair, Sample
@@ -128,12 +127,12 @@ def _label_types(source: Source, limit: int) -> tuple[dict[str, dict[str, Any]],
     """Types and counts of the labels in at most `limit` samples, and what could not be read."""
     labels: dict[str, dict[str, Any]] = {}
     unread: list[str] = []
+    reader = open_labels(source)
     for sample, decoded in iter_decoded(source, limit):
         if isinstance(decoded, SampleError):
             continue
-        sidecars, unreadable = read_sidecars(source, sample)
-        parsed, problems = read_labels(sidecars, decoded.size_hw)
-        unread += [*unreadable, *problems]
+        parsed, problems = reader.read(sample, decoded.size_hw)
+        unread += problems
         for label in parsed:
             labels.setdefault(label.name, {"type": label.type, "count": 0})["count"] += 1
     return labels, unread
@@ -160,6 +159,7 @@ def audit(synthetic: Source, refined: Source, config: InspectConfig) -> dict[str
     kept: list[Pair] = []
     batch: list[Pair] = []
     problems: list[str] = []
+    labels = open_labels(synthetic)
 
     def judge() -> None:
         for pair, findings in zip(batch, run_checks(batch, context), strict=True):
@@ -172,7 +172,7 @@ def audit(synthetic: Source, refined: Source, config: InspectConfig) -> dict[str
             continue
         changed = _changed_sidecars(entry, synthetic, refined)
         try:
-            pair = read_pair(entry, synthetic, refined)
+            pair = read_pair(entry, synthetic, refined, labels)
         except SampleError as error:
             verdicts[entry.key] = "fail" if _is_readable(entry, synthetic) else "not_checkable"
             problems.append(str(error))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from refinery import artifact as artifacts
-from refinery.annotations import read_labels
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, DriftSummary, measure_power, overall
 from refinery.config import RefineConfig, parse_max_drift
@@ -20,7 +19,8 @@ from refinery.formats._source import Source
 from refinery.image import Decoded, to_float
 from refinery.jobs._observer import Observer, Silent
 from refinery.journal import Journal, Line
-from refinery.refine import RefineOptions, chunk_size, read_sidecars, refine_dataset
+from refinery.labels import LabelReader, open_labels
+from refinery.refine import RefineOptions, chunk_size, refine_dataset
 from refinery.runtime.session import Session, cores, open_session
 from refinery.sample import VERDICTS, Finding, FloatArray, Pair, Sample
 
@@ -41,7 +41,10 @@ def refine(config: RefineConfig, observer: Observer | None = None) -> dict[str, 
     session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
     _require_channels(source, model)
     context = _context(config, source) if config.check else None
-    options = RefineOptions(model.manifest.channels, config.batch_size, config.workers, chunk, config.on_drift, context)
+    labels = open_labels(source) if config.check else None
+    options = RefineOptions(
+        model.manifest.channels, config.batch_size, config.workers, chunk, config.on_drift, context, labels
+    )
     total = sum(isinstance(entry, Sample) for entry in source.entries())
     observer.table(f"refine into {out}", _describe(config, source, total, model, session))
     if session.note:
@@ -128,15 +131,16 @@ def _power(samples: list[Sample], source: Source, out: Path, context: CheckConte
     single = Path(samples[0].image).parts[0] if source.layout == "hdf5" else ""
     refined_source = open_dataset(out / single, source.layout) if (out / single).is_file() else open_dataset(out)
     pairs: list[Pair] = []
+    labels = open_labels(source)
     for entry in source.entries():
         if len(pairs) == len(wanted):
             break
         if isinstance(entry, Sample) and entry.key in wanted:
-            pairs.append(read_pair(entry, source, refined_source))
+            pairs.append(read_pair(entry, source, refined_source, labels))
     return measure_power(pairs, context) if pairs else {}
 
 
-def read_pair(sample: Sample, source: Source, refined_source: Source) -> Pair:
+def read_pair(sample: Sample, source: Source, refined_source: Source, labels: LabelReader) -> Pair:
     """One sample as the synthetic and the refined dataset hold it. Raises SampleError."""
     synthetic = source.decode(source.read(sample), sample)
     refined = refined_source.decode(refined_source.read(sample), sample)
@@ -144,8 +148,8 @@ def read_pair(sample: Sample, source: Source, refined_source: Source) -> Pair:
         raise SampleError(
             f"{sample.image}: {refined.pixels.shape} in the refined dataset, {synthetic.pixels.shape} in its source"
         )
-    labels, _ = read_labels(read_sidecars(source, sample)[0], synthetic.size_hw)
-    return Pair(sample, to_float(synthetic.pixels), to_float(refined.pixels), labels)
+    found, _ = labels.read(sample, synthetic.size_hw)
+    return Pair(sample, to_float(synthetic.pixels), to_float(refined.pixels), found)
 
 
 def _finding(label: dict[str, Any]) -> Finding:

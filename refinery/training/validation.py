@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from refinery import realism
-from refinery.annotations import read_labels
 from refinery.checks import CheckContext, DriftSummary, overall, run_checks
-from refinery.errors import SampleError, TrainingError
+from refinery.errors import TrainingError
 from refinery.formats._source import Source
 from refinery.image import from_float, to_float
+from refinery.labels import open_labels
 from refinery.runtime.batching import refine_images
 from refinery.runtime.session import Runner
-from refinery.sample import FloatArray, Label, Pair
+from refinery.sample import FloatArray, Pair
 from refinery.training.data import ImageSet
 from refinery.training.diagnosis import WHAT_TO_TRY
 
@@ -70,7 +70,11 @@ class Validation:
         self, source: Source, held_out: ImageSet, real: ImageSet, context: CheckContext, seed: int, device: torch.device
     ) -> None:
         self.synthetic = [to_float(image) for image in held_out.images]
-        self.labels = [_labels(source, held_out, i) for i in range(len(held_out.images))]
+        labels = open_labels(source)
+        self.labels = [
+            labels.read(sample, (image.shape[0], image.shape[1]))[0]
+            for sample, image in zip(held_out.samples, held_out.images, strict=True)
+        ]
         self.held_out = held_out
         self.context = context.with_decoys(
             (s.key, image) for s, image in list(zip(held_out.samples, self.synthetic, strict=True))[:32]
@@ -124,16 +128,6 @@ class Validation:
             return result
 
         return run
-
-
-def _labels(source: Source, images: ImageSet, index: int) -> tuple[Label, ...]:
-    """Labels of one sample; what cannot be read is no label here (refine reports it)."""
-    sample, image = images.samples[index], images.images[index]
-    try:
-        sidecars = {path: source.read_file(path) for path in sample.sidecars}
-        return read_labels(sidecars, (image.shape[0], image.shape[1]))[0]
-    except SampleError:
-        return ()
 
 
 def _pictures(synthetic: Sequence[FloatArray], refined: Sequence[FloatArray], count: int = 16) -> NDArray[np.uint8]:
