@@ -60,7 +60,10 @@ def machine() -> dict[str, Any]:
 
 
 def write(name: str, claim: str, unit: str, tables: Mapping[str, Any]) -> None:
-    """Write results/NAME.json and print it. tables: {CASE: {"rates": ..., "ratios": {NAME: number}}}."""
+    """Write results/NAME.json and print it.
+
+    tables: {CASE: {"rates": ..., "ratios": {NAME: number}}} for speeds, {CASE: {"figures": {...}}} for all else.
+    """
     result = {
         "benchmark": name,
         "claim": claim,
@@ -73,4 +76,4 @@ def write(name: str, claim: str, unit: str, tables: Mapping[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for case, table in tables.items():
-        print(case, json.dumps(table["ratios"]))
+        print(case, json.dumps(table.get("ratios") or table.get("figures")))
