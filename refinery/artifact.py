@@ -11,14 +11,19 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from refinery.errors import ModelError
 
 VERSION = 1
 MODEL_FILE, MANIFEST_FILE = "refiner.onnx", "manifest.json"
-MAX_MODEL_BYTES = 2_000_000_000
+PROBE_FILES = {"image": "probe.onnx", "object": "probe_objects.onnx"}
+"""Of a label probe, by what its networks look at."""
+
+MAX_MODEL_BYTES, MAX_PROBE_BYTES = 2_000_000_000, 200_000_000
+MAX_FOLDS = 16
 INPUT, OUTPUT = "synthetic", "refined"
+_ONNX_FLOAT = 1
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,9 @@ class Manifest:
     channels: of the images it takes. bits: of the images it was trained on. size_multiple: height and width must be
     multiples of this. min_side_px: smallest height and width. receptive_field_px: input pixels an output pixel sees.
     parity: {"tolerance", "max_abs", "shapes"} of ONNX against torch in [-1, 1] units. training: where the images came
-    from ({"synthetic", "real"} with counts and fingerprints), steps, drift and realism when it was chosen.
+    from ({"synthetic", "real"} with counts and fingerprints), steps, drift and realism when it was chosen. probe: what
+    is known about the label probe beside it, see `runtime.probe_session`; empty when there is none.
+    check_thresholds: of the label checks, calibrated on held-out samples with this refiner; empty: their defaults.
     """
 
     method: str = "unknown"
@@ -42,11 +49,24 @@ class Manifest:
     model_sha256: str = ""
     parity: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+    check_thresholds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
 
 _DEFAULTS: dict[str, Any] = dataclasses.asdict(Manifest())
+
+
+@dataclass(frozen=True)
+class ProbeFiles:
+    """A label probe as files: what is known about it, and an ONNX model for each way to look at an image.
+
+    description: {"folds", "views": {VIEW: {...}}, "labels": [...]}; models: by view, the keys of PROBE_FILES.
+    """
+
+    description: dict[str, Any] = field(repr=False)
+    models: dict[str, bytes] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,7 @@ class Artifact:
     path: Path
     manifest: Manifest
     model: bytes = field(repr=False)
+    probe: ProbeFiles | None = None
 
     @property
     def sha256(self) -> str:
@@ -87,13 +108,7 @@ def newest_run(runs: Path) -> Path:
 def load(path: str | Path) -> Artifact:
     """Read and check an artifact. Raises ModelError for anything foreign, broken or unsafe."""
     file = resolve(path)
-    try:
-        size = file.stat().st_size
-        if size > MAX_MODEL_BYTES:
-            raise ModelError(f"{file}: {size:,} bytes; refinery reads models up to {MAX_MODEL_BYTES:,}")
-        model = file.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
+    model = _read_model(file, MAX_MODEL_BYTES)
     channels = inspect_onnx(model, file)
     manifest = _read_manifest(file, channels)
     if manifest.channels != channels and channels:
@@ -103,7 +118,20 @@ def load(path: str | Path) -> Artifact:
         )
     if manifest.model_sha256 not in ("", hashlib.sha256(model).hexdigest()):
         raise ModelError(f"{file}: is not the file its {MANIFEST_FILE} describes (hash differs); export the run again")
-    return Artifact(file, dataclasses.replace(manifest, channels=channels or manifest.channels), model)
+    probe = _read_probe(file.parent, manifest.probe) if manifest.probe else None
+    return Artifact(file, dataclasses.replace(manifest, channels=channels or manifest.channels), model, probe)
+
+
+def write_probe(folder: Path, probe: ProbeFiles) -> dict[str, Any]:
+    """Write the models of a label probe whole; returns what the manifest is to say about it."""
+    views = {}
+    for view, model in probe.models.items():
+        inspect_probe_onnx(model, folder / PROBE_FILES[view], probe.description["folds"])
+        temporary = folder / (PROBE_FILES[view] + ".tmp")
+        temporary.write_bytes(model)
+        temporary.replace(folder / PROBE_FILES[view])
+        views[view] = {**probe.description["views"][view], "sha256": hashlib.sha256(model).hexdigest()}
+    return {**probe.description, "views": views}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -115,6 +143,37 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def inspect_onnx(model: bytes, name: Path | str) -> int:
     """Channels of the input (0 if the model leaves them open). Raises ModelError for what is not one safe refiner."""
+    graph = _safe_graph(model, name)
+    inputs = _inputs(graph)
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise ModelError(f"{name}: {len(inputs)} input(s) and {len(graph.output)} output(s); a refiner has one of each")
+    channels = _image_channels(inputs[0], name)
+    if channels not in (0, 1, 3):
+        raise ModelError(f"{name}: takes {channels} channels; refinery refines gray (1) and colour (3) images")
+    return int(channels)
+
+
+def inspect_probe_onnx(model: bytes, name: Path | str, folds: int) -> None:
+    """Raise ModelError for what is not one safe label probe: images in, answers of each fold out."""
+    graph = _safe_graph(model, name)
+    inputs = _inputs(graph)
+    expected = [probe_output(fold) for fold in range(folds)]
+    if len(inputs) != 1 or [value.name for value in graph.output] != expected:
+        found = ", ".join(value.name for value in graph.output)[:80]
+        raise ModelError(
+            f"{name}: {len(inputs)} input(s) and outputs {found}; a label probe has one input and outputs "
+            f"{', '.join(expected)}; export the run again"
+        )
+    _image_channels(inputs[0], name)
+
+
+def probe_output(fold: int) -> str:
+    """Name of the output that holds the answers of the networks of a fold."""
+    return f"fold{fold}"
+
+
+def _safe_graph(model: bytes, name: Path | str) -> Any:
+    """The graph of a model that is one file of standard operators. Raises ModelError."""
     import onnx  # takes a quarter second: only when a model is read
 
     try:
@@ -123,24 +182,55 @@ def inspect_onnx(model: bytes, name: Path | str) -> int:
         raise ModelError(f"{name}: not an ONNX file; export one with `refinery export`") from error
     if proto.functions:
         raise ModelError(f"{name}: defines operators of its own (functions); export it with its functions inlined")
-    graph = proto.graph
-    _refuse_external_data(graph, name)
-    domains = _domains(graph) | {i.domain for i in proto.opset_import}
+    _refuse_external_data(proto.graph, name)
+    domains = _domains(proto.graph) | {i.domain for i in proto.opset_import}
     if domains - {"", "ai.onnx"}:
         raise ModelError(
             f"{name}: uses operators of {', '.join(sorted(domains - {'', 'ai.onnx'}))}; only standard ones run"
         )
+    return proto.graph
+
+
+def _inputs(graph: Any) -> list[Any]:
     initialisers = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in initialisers]
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise ModelError(f"{name}: {len(inputs)} input(s) and {len(graph.output)} output(s); a refiner has one of each")
-    dims = inputs[0].type.tensor_type.shape.dim
-    if len(dims) != 4 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+    return [value for value in graph.input if value.name not in initialisers]
+
+
+def _image_channels(value: Any, name: Path | str) -> int:
+    """Channels of an input that is a batch of images, 0 if left open. Raises ModelError for other inputs."""
+    dims = value.type.tensor_type.shape.dim
+    if len(dims) != 4 or value.type.tensor_type.elem_type != _ONNX_FLOAT:
         raise ModelError(f"{name}: its input is not a float image batch (batch, channels, height, width)")
-    channels = dims[1].dim_value
-    if channels not in (0, 1, 3):
-        raise ModelError(f"{name}: takes {channels} channels; refinery refines gray (1) and colour (3) images")
-    return int(channels)
+    return int(dims[1].dim_value)
+
+
+def _read_model(file: Path, largest: int) -> bytes:
+    try:
+        size = file.stat().st_size
+        if size > largest:
+            raise ModelError(f"{file}: {size:,} bytes; refinery reads models up to {largest:,}")
+        return file.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _read_probe(folder: Path, description: dict[str, Any]) -> ProbeFiles:
+    """The models that a manifest's probe names; where they lie is fixed. Raises ModelError."""
+    views, folds = description.get("views"), description.get("folds")
+    known = isinstance(views, dict) and set(views) <= set(PROBE_FILES) and len(views) > 0
+    if not known or type(folds) is not int or not 1 <= folds <= MAX_FOLDS:
+        raise ModelError(f"{folder / MANIFEST_FILE}: not a label probe (folds or views); export the run again")
+    models: dict[str, bytes] = {}
+    for view, about in cast("dict[str, Any]", views).items():
+        file = folder / PROBE_FILES[view]
+        models[view] = _read_model(file, MAX_PROBE_BYTES)
+        expected = about.get("sha256") if isinstance(about, dict) else None
+        if expected != hashlib.sha256(models[view]).hexdigest():
+            raise ModelError(
+                f"{file}: is not the file its {MANIFEST_FILE} describes (hash differs); export the run again"
+            )
+        inspect_probe_onnx(models[view], file, folds)
+    return ProbeFiles(description, models)
 
 
 def _graphs(graph: Any) -> list[Any]:

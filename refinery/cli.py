@@ -18,7 +18,16 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 import refinery
-from refinery.config import ExportConfig, InspectConfig, RefineConfig, TrainConfig, build, check_tables, load_toml
+from refinery.config import (
+    ExportConfig,
+    InspectConfig,
+    RefineConfig,
+    TrainConfig,
+    build,
+    check_tables,
+    load_toml,
+    parse_label_overrides,
+)
 from refinery.errors import RefineryError, UsageError
 from refinery.registry import names
 from refinery.report.terminal import TerminalObserver
@@ -50,6 +59,14 @@ MaxDriftOption = Annotated[
     typer.Option(
         "--max-drift", help="How far a label may move: 1px, or iris_center=0.5px,gaze=2deg.", show_default="1px"
     ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", help="Draws what is drawn: calibration, halves of the real images.", show_default="0"),
+]
+FalseAlarmsOption = Annotated[
+    float | None,
+    typer.Option("--false-alarms", help="Share of unmoved labels called moved all the same.", show_default="0.01"),
 ]
 
 
@@ -117,7 +134,8 @@ def train(
             config, options["out"] = config or resume / "config.toml", str(resume)
         tables = _tables(config)
         settings = build(TrainConfig, tables.get("train", {}), options, str(config))
-        result = run(settings, tables.get(settings.method, {}), resume is not None, observer)
+        overrides = parse_label_overrides(tables.get("labels", {}))
+        result = run(settings, tables.get(settings.method, {}), resume is not None, observer, overrides)
         _print(result, json_output, observer, train_text)
         if result["stopped_by"] == "interrupt":
             raise typer.Exit(INTERRUPTED)
@@ -150,12 +168,15 @@ def refine(
         int | None, typer.Option("--workers", min=1, help="Threads beside the model.", show_default="cores, up to 8")
     ] = None,
     on_drift: Annotated[
-        str | None, typer.Option("--on-drift", help="A label fails: keep, quarantine or fail.", show_default="keep")
+        str | None,
+        typer.Option("--on-drift", help="A label fails: soften, quarantine, keep or fail.", show_default="soften"),
     ] = None,
     max_drift: MaxDriftOption = None,
+    false_alarms: FalseAlarmsOption = None,
     check: Annotated[
         bool | None, typer.Option("--check/--no-check", help="Check every label.", show_default="check")
     ] = None,
+    seed: SeedOption = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -166,15 +187,17 @@ def refine(
     """
     options = {
         "source": source, "out": out, "model": model, "provider": provider, "precision": precision,
-        "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift, "check": check,
+        "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
+        "false_alarms": false_alarms, "check": check, "seed": seed,
     }  # fmt: skip
     with _command(debug) as observer:
         from refinery.jobs.refine import refine as run
 
-        settings = build(RefineConfig, _tables(config).get("refine", {}), options, str(config))
+        tables = _tables(config)
+        settings = build(RefineConfig, tables.get("refine", {}), options, str(config))
         if not settings.source:
             raise UsageError("no input: refinery refine SYNTH --out REFINED")
-        result = run(settings, observer)
+        result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
         _print(result, json_output, observer, refine_text)
         if result["rejected"] or result.get("not_carried") or result["verdicts"]["fail"]:
             raise typer.Exit(LABELS_FAILED)
@@ -211,18 +234,26 @@ def export(
 
 @app.command(
     short_help="Tell what a dataset, a run, an artifact or a refined dataset is worth.",
-    epilog="Example: refinery inspect ./refined --real ./real",
+    epilog="Examples: refinery inspect ./refined --real ./real; refinery inspect ./synth ./refined-by-another-tool",
 )
 def inspect(
     path: Annotated[
         str | None,
         typer.Argument(metavar="PATH", help="Dataset, run, artifact or refined dataset.", show_default=False),
     ] = None,
+    refined: Annotated[
+        str | None,
+        typer.Argument(metavar="REFINED", help="What a tool made of the dataset PATH: audits it.", show_default=False),
+    ] = None,
     real: Annotated[str | None, typer.Option("--real", help="Real images to compare with.", show_default=False)] = None,
     synthetic: Annotated[
         str | None, typer.Option("--synthetic", help="Source of a refined dataset: audits its labels.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Run or artifact whose probe judges too.", show_default="none")
+    ] = None,
     max_drift: MaxDriftOption = None,
+    false_alarms: FalseAlarmsOption = None,
     picture: Annotated[
         str | None, typer.Option("--picture", help="Where the PNG goes.", show_default="in the run or output")
     ] = None,
@@ -232,27 +263,26 @@ def inspect(
     limit: Annotated[
         int | None, typer.Option("--limit", min=8, help="Images a side for realism.", show_default="500")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Which real images form which half.", show_default="0")
-    ] = None,
+    seed: SeedOption = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Tell what a dataset, a run, an artifact or a refined dataset is worth."""
     options = {
-        "path": path, "real": real, "synthetic": synthetic, "max_drift": max_drift, "picture": picture, "html": html,
-        "limit": limit, "seed": seed,
+        "path": path, "refined": refined, "real": real, "synthetic": synthetic, "model": model, "max_drift": max_drift,
+        "false_alarms": false_alarms, "picture": picture, "html": html, "limit": limit, "seed": seed,
     }  # fmt: skip
     with _command(debug) as observer:
         from refinery.jobs.inspect import inspect as run
 
-        settings = build(InspectConfig, _tables(config).get("inspect", {}), options, str(config))
+        tables = _tables(config)
+        settings = build(InspectConfig, tables.get("inspect", {}), options, str(config))
         if not settings.path:
             raise UsageError("nothing to look at: refinery inspect PATH")
-        result = run(settings)
+        result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
         _print(result, json_output, observer, inspect_text)
-        if settings.synthetic and "fail" in result.get("verdicts", {}).values():
+        if (settings.synthetic or settings.refined) and "fail" in result.get("verdicts", {}).values():
             raise typer.Exit(LABELS_FAILED)
 
 
@@ -352,7 +382,7 @@ def _tables(config: Path | None) -> Mapping[str, Any]:
     if config is None:
         return {}
     tables = load_toml(config)
-    check_tables(tables, ("train", "refine", "export", "inspect", *names("method")), str(config))
+    check_tables(tables, ("train", "refine", "export", "inspect", "labels", *names("method")), str(config))
     return tables
 
 

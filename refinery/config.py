@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 import tomli_w
 
 from refinery.errors import ConfigError
+from refinery.sample import LabelType
 
 Device = Literal["auto", "cpu", "cuda"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
@@ -68,11 +69,36 @@ class TrainConfig:
     validation: int = 256
     """Synthetic samples held out of training to measure drift and realism on."""
     max_drift: str = "1px"
-    """How far a label may move; the best checkpoint is one whose held-out labels hold."""
+    """How far a label may move: the budget that training follows, unless the method's own table fixes its lambda."""
+    budget_every: int = 25
+    """Steps between measurements of the labels' drift that the budget follows."""
+    control: int = 128
+    """Synthetic samples held out of training for these measurements."""
+    guide_steps: int = 450
+    """Steps in which each of the three networks that watch the labels is trained; 0: none, the geometry check alone."""
+    probe: bool = True
+    """Train a label probe when the refiner is done; it goes into the artifact and judges labels while refining."""
+    probe_steps: int = 0
+    """Steps of each of its networks; 0: chosen by image size."""
+    match_real: int = 0
+    """For each synthetic image of a batch take the most similar in layout of this many drawn real ones; 0: any."""
 
     def __post_init__(self) -> None:
         require_at_least(
-            self, steps=0, minutes=0, batch_size=0, crop=0, log_every=1, eval_every=1, checkpoint_every=1, memory_mb=1
+            self,
+            steps=0,
+            minutes=0,
+            batch_size=0,
+            crop=0,
+            log_every=1,
+            eval_every=1,
+            checkpoint_every=1,
+            memory_mb=1,
+            budget_every=1,
+            control=4,
+            match_real=0,
+            guide_steps=0,
+            probe_steps=0,
         )
 
 
@@ -94,12 +120,19 @@ class RefineConfig:
     """Images per inference; 0: chosen by image size."""
     workers: int = 0
     """Threads that decode, check and encode; 0: one per core, at most 8."""
-    on_drift: OnDrift = "keep"
-    """A label fails: keep the refined image, quarantine it and deliver the synthetic one, or fail."""
+    on_drift: OnDrift = "soften"
+    """A label fails: soften (blend back toward the synthetic image until it holds), quarantine, keep or fail."""
     max_drift: str = "1px"
-    """How far a label may move: 1px, or iris_center=0.5px,gaze=2deg."""
+    """How far a label may move, by name or unit: 1px, or iris_center=0.5px,gaze=2deg,0.1iou."""
+    false_alarms: float = 0.01
+    """Share of labels that did not move and may be called moved all the same; the checks are calibrated to it."""
     check: bool = True
     """Check every label."""
+    seed: int = 0
+    """Which samples the checks are calibrated on, and how the intervals are drawn."""
+
+    def __post_init__(self) -> None:
+        require_share(self, "false_alarms")
 
 
 @dataclass(frozen=True)
@@ -122,12 +155,18 @@ class InspectConfig:
 
     path: str = ""
     """Dataset, run, artifact or refined dataset."""
+    refined: str = ""
+    """Refined dataset, where `path` is its source: the same as `path` with `synthetic`."""
     real: str = ""
     """Real images to compare with."""
     synthetic: str = ""
     """Source of a refined dataset, to audit its labels against."""
+    model: str = ""
+    """Run or artifact whose label probe and thresholds an audit uses; empty: no probe, calibrated on the pairs."""
     max_drift: str = "1px"
-    """How far a label may move in an audit."""
+    """How far a label may move in an audit, by name or unit."""
+    false_alarms: float = 0.01
+    """Share of labels that did not move and that an audit may call moved all the same."""
     picture: str = ""
     """Where the PNG grid or curves go; empty: beside a run, or nowhere."""
     html: str = ""
@@ -135,7 +174,17 @@ class InspectConfig:
     limit: int = 500
     """Images a side for realism."""
     seed: int = 0
-    """Which real images form which half."""
+    """Which real images form which half, which samples an audit is calibrated on."""
+
+    def __post_init__(self) -> None:
+        require_share(self, "false_alarms")
+
+
+def require_share(config: Any, name: str) -> None:
+    """Raises ConfigError for a share that is not above 0 and at most 0.5."""
+    value = getattr(config, name)
+    if not 0 < value <= 0.5:
+        raise ConfigError(f"{name}: got {value}, expected a share above 0 and up to 0.5, such as 0.01")
 
 
 def require_at_least(config: Any, **least: float) -> None:
@@ -163,6 +212,35 @@ def check_tables(toml: Mapping[str, Any], known: tuple[str, ...], where: str) ->
             raise ConfigError(f"{where}: unknown table [{name}]; {_suggest(name, known)}")
         if not isinstance(table, dict):
             raise ConfigError(f"{where}: {name!r} stands outside a table; put it under one of [{'], ['.join(known)}]")
+
+
+@dataclass(frozen=True)
+class LabelOverride:
+    """`[labels.NAME]`: what a label is, where its file does not say so."""
+
+    type: LabelType | None = None
+    """class, number, vector, keypoint, box, polygon, semantic_mask, instance_mask, depth or text; none: as found."""
+    unit: str = ""
+    """Unit of its drift, such as deg; empty: as the type has it."""
+    ignore: bool = False
+    """Leave this label out."""
+
+
+def parse_label_overrides(table: Mapping[str, Any], where: str = "[labels]") -> dict[str, LabelOverride]:
+    """The `[labels]` table of a TOML file, with one table a label: {NAME: what it is}.
+
+    A name with dots is quoted (`[labels."coins.center"]`) or not (`[labels.coins.center]`). Raises ConfigError.
+    """
+    overrides: dict[str, LabelOverride] = {}
+    for name, inner in table.items():
+        if not isinstance(inner, dict):
+            raise ConfigError(f'{where}: {name} = {inner!r}; expected a table, such as type = "keypoint" in it')
+        deeper = {key: value for key, value in inner.items() if isinstance(value, dict)}
+        own = {key: value for key, value in inner.items() if key not in deeper}
+        overrides |= {f"{name}.{key}": one for key, one in parse_label_overrides(deeper, f"[labels.{name}]").items()}
+        if own or not deeper:
+            overrides[name] = build(LabelOverride, own, {}, f"[labels.{name}]")
+    return overrides
 
 
 def build(kind: type[Config], table: Mapping[str, Any], options: Mapping[str, Any], where: str) -> Config:

@@ -8,30 +8,43 @@ import logging
 import math
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import refinery
-from refinery.artifact import INPUT, MODEL_FILE, OUTPUT, Manifest, inspect_onnx, write_manifest
+from refinery.artifact import (
+    INPUT,
+    MODEL_FILE,
+    OUTPUT,
+    Manifest,
+    ProbeFiles,
+    inspect_onnx,
+    probe_output,
+    write_manifest,
+    write_probe,
+)
 from refinery.errors import ModelError, OutputError
 from refinery.registry import find
 from refinery.training import checkpoint
+from refinery.training.probe import TrainedProbe, TrainedView
 
 OPSET = 18
 _SHAPES = ((1, 8, 8), (2, 36, 60), (3, 33, 47), (1, 64, 96))
 """(batch, height, width) that parity is measured on: smallest, usual, odd, larger."""
 
 
-def export_checkpoint(path: Path, folder: Path, file_name: str, tolerance: float) -> Manifest:
-    """Write `folder/file_name` and, beside a refiner.onnx, its manifest.
+def export_checkpoint(
+    path: Path, folder: Path, file_name: str, tolerance: float, probe: ProbeFiles | None = None
+) -> Manifest:
+    """Write `folder/file_name` and, beside a refiner.onnx, its manifest and the label probe.
 
     Raises ModelError when the ONNX model differs from torch by more than `tolerance` ([-1, 1] units) on any shape;
     nothing is written then.
@@ -56,8 +69,7 @@ def export_checkpoint(path: Path, folder: Path, file_name: str, tolerance: float
         training={**state["training"], "step": state["step"]},
         versions=_versions(),
     )
-    _write(folder, file_name, model, manifest)
-    return manifest
+    return _write(folder, file_name, model, manifest, probe)
 
 
 def rebuild(state: dict[str, Any]) -> nn.Module:
@@ -122,7 +134,58 @@ def measure_parity(model: bytes, refiner: nn.Module, channels: int) -> dict[str,
     return parity
 
 
-def _write(folder: Path, file_name: str, model: bytes, manifest: Manifest) -> None:
+def export_probe(probe: TrainedProbe, tolerance: float = 1e-3) -> ProbeFiles:
+    """A label probe as ONNX: for each view one file, with one output (batch, networks, answers) for each fold.
+
+    Raises ModelError when ONNX and torch differ by more than `tolerance` times the largest answer (at least 1).
+    """
+    return ProbeFiles(
+        probe.describe(), {name: _view_to_onnx(name, view, tolerance) for name, view in probe.views.items()}
+    )
+
+
+class _Folds(nn.Module):
+    """All networks of a view: images (B, C, h, w) to (B, M, A) for each fold."""
+
+    def __init__(self, networks: Sequence[Sequence[nn.Module]]) -> None:
+        super().__init__()
+        self.folds = nn.ModuleList([nn.ModuleList(list(own)) for own in networks])
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.stack([network(images) for network in cast("nn.ModuleList", own)], 1) for own in self.folds)
+
+
+def _view_to_onnx(name: str, view: TrainedView, tolerance: float) -> bytes:
+    folds = _Folds(view.networks).eval()
+    names = [probe_output(fold) for fold in range(len(view.networks))]
+    noise = np.random.default_rng(0).uniform(-1, 1, (3, view.view.channels, *view.view.canvas_hw)).astype(np.float32)
+    with _quiet():
+        program = torch.onnx.export(
+            folds,
+            (torch.from_numpy(noise),),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=[{0: torch.export.Dim("batch")}],
+            input_names=[INPUT],
+            output_names=names,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    _forget_where(proto.graph)
+    proto.producer_name, proto.producer_version = "refinery", refinery.__version__
+    model: bytes = proto.SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        expected = [answers.numpy() for answers in folds(torch.from_numpy(noise))]
+    for got, want in zip(session.run(names, {INPUT: noise}), expected, strict=True):
+        difference, largest = float(np.abs(got - want).max()), max(1.0, float(np.abs(want).max()))
+        if not difference <= tolerance * largest:
+            raise ModelError(f"label probe ({name}s): ONNX and torch differ by {difference:.2e}; not written")
+    return model
+
+
+def _write(folder: Path, file_name: str, model: bytes, manifest: Manifest, probe: ProbeFiles | None) -> Manifest:
     inspect_onnx(model, folder / file_name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,9 +193,11 @@ def _write(folder: Path, file_name: str, model: bytes, manifest: Manifest) -> No
         temporary.write_bytes(model)
         temporary.replace(folder / file_name)
         if file_name == MODEL_FILE:
+            manifest = dataclasses.replace(manifest, probe=write_probe(folder, probe) if probe else {})
             write_manifest(folder, manifest)
     except OSError as error:
         raise OutputError(f"{folder}: the artifact cannot be written ({error.strerror}); give another --out") from error
+    return manifest
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a refine job has done so far: `.refinery/job.json`, `manifest.jsonl`, and a lock.
+"""What a refine job has done so far: `.refinery/job.json`, `calibration.json`, `manifest.jsonl`, and a lock.
 
 The manifest grows by whole samples in the order of the stream, each line after its image stands in the output. So what
 a killed job has done is a beginning of the stream, and a second run goes on behind it with the same bytes.
@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from refinery.errors import OutputError
 from refinery.formats._tree import OWN_FOLDER
+from refinery.sample import Finding
 
 FOLDER = OWN_FOLDER
 Line = dict[str, Any]
@@ -76,12 +77,24 @@ class Journal:
 
     def read_summary(self) -> Line | None:
         """The result of a finished job."""
-        path = self.folder / "summary.json"
+        return self._read("summary.json", "samples")
+
+    def write_calibration(self, calibration: Line) -> None:
+        """The thresholds of the job's checks, so that a second run of it judges as the first one did."""
+        _write_json(self.folder / "calibration.json", calibration)
+
+    def read_calibration(self) -> Line | None:
+        """The thresholds that this job has used so far; None when it has not begun, or they cannot be read."""
+        found = self._read("calibration.json", "thresholds")
+        return found if found is not None and isinstance(found["thresholds"], dict) else None
+
+    def _read(self, name: str, key: str) -> Line | None:
+        """One of the job's own JSON objects; None for what is not there or does not hold `key`."""
         try:
-            summary: Line = json.loads(path.read_text(encoding="utf-8"))
+            content: Line = json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return summary if isinstance(summary, dict) and "samples" in summary else None
+        return content if isinstance(content, dict) and key in content else None
 
     def _claim(self) -> None:
         """Make the folder ours, or find that it is. Raises OutputError."""
@@ -139,6 +152,43 @@ class Journal:
             end = _end_of_last_line(file)
             if end < file.seek(0, os.SEEK_END):
                 file.truncate(end)
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """A finding as an entry of a manifest line's `labels`."""
+    return {
+        "name": finding.label,
+        "item": finding.item,
+        "type": finding.type,
+        "verdict": finding.verdict,
+        "drift": finding.drift,
+        "unit": finding.unit,
+        "lower": finding.lower,
+        "upper": finding.upper,
+        "shift_px": finding.shift_px,
+        "iou": finding.iou,
+        "check": finding.check,
+        "reason": finding.reason,
+    }
+
+
+def finding_from_json(label: Line) -> Finding:
+    """The finding that `finding_to_json` wrote."""
+    shift = label["shift_px"]
+    return Finding(
+        label["name"],
+        label["type"],
+        label["verdict"],
+        label["drift"],
+        label["unit"],
+        label["reason"],
+        label["check"],
+        label["item"],
+        tuple(shift) if shift else None,
+        label.get("lower"),
+        label.get("upper"),
+        label.get("iou"),
+    )
 
 
 def _end_of_last_line(file: IO[bytes]) -> int:

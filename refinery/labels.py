@@ -2,28 +2,99 @@
 
 from __future__ import annotations
 
-from refinery.annotations import read_labels
-from refinery.errors import SampleError
+import difflib
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from refinery.annotations import merged, one_line, read_labels
+from refinery.config import LabelOverride
+from refinery.errors import LabelError, SampleError
 from refinery.formats._source import Source
-from refinery.sample import Label, Sample
+from refinery.label_files import ImageIndex, entries_about, look_over
+from refinery.sample import Label, LabelType, Sample
+
+_PLACES = ("keypoint", "box", "polygon", "instance_mask", "semantic_mask", "depth")
+_SIZES: dict[str, tuple[int, ...]] = {"keypoint": (2,), "box": (4,), "number": (1,)}
 
 
 class LabelReader:
-    """Reads the labels of one dataset; `read` may be called from several threads."""
+    """Reads the labels of one dataset; `read` may be called from several threads.
 
-    def __init__(self, source: Source) -> None:
+    problems: files about many images that cannot be read, one line each.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        indices: Sequence[ImageIndex] = (),
+        folders: frozenset[str] = frozenset(),
+        overrides: Mapping[str, LabelOverride] | None = None,
+        problems: Sequence[str] = (),
+    ) -> None:
         self.source = source
+        self.problems = tuple(problems)
+        self._indices = tuple(indices)
+        self._folders = folders
+        self._overrides = dict(overrides or {})
+        self._seen: set[str] = set()
+        self._lock = threading.Lock()
 
     def read(self, sample: Sample, size_hw: tuple[int, int]) -> tuple[tuple[Label, ...], tuple[str, ...]]:
-        """Labels of one image of this size in px, and one line for each file that could not be read."""
-        sidecars, unreadable = read_sidecars(self.source, sample)
-        labels, problems = read_labels(sidecars, size_hw)
-        return labels, (*unreadable, *problems)
+        """Labels of one image of this size in px, and one line for each file or value that could not be read."""
+        sidecars, problems = read_sidecars(self.source, sample)
+        own, unreadable = read_labels(sidecars, size_hw)
+        problems.extend(unreadable)
+        files = [own]
+        for shared, name in entries_about(sample.image, self._indices):
+            try:
+                files.append(shared.read(name, size_hw))
+            except LabelError as error:
+                problems.append(one_line(error))
+        labels = self._with_folder(merged(files), sample)
+        return self._overridden(labels, sample, problems), tuple(problems)
+
+    def unknown_overrides(self) -> list[str]:
+        """One line for each [labels.NAME] of the TOML that no label read so far has, with the nearest known name."""
+        with self._lock:
+            known = sorted(self._seen)
+        return [_no_such_label(name, known) for name in self._overrides if name not in known]
+
+    def _with_folder(self, labels: tuple[Label, ...], sample: Sample) -> tuple[Label, ...]:
+        folder = PurePosixPath(sample.image).parent.name
+        if folder not in self._folders or any(label.type == "class" for label in labels):
+            return labels
+        return (*labels, Label("folder", "class", np.zeros(0), "flip", text=folder))
+
+    def _overridden(self, labels: tuple[Label, ...], sample: Sample, problems: list[str]) -> tuple[Label, ...]:
+        if not self._overrides:
+            return labels
+        with self._lock:
+            self._seen.update(label.name for label in labels)
+        kept: list[Label] = []
+        for label in labels:
+            override = self._overrides.get(label.name)
+            if override is None:
+                kept.append(label)
+            elif not override.ignore:
+                try:
+                    kept.append(apply_override(label, override))
+                except LabelError as error:
+                    problems.append(f"{sample.image}: {one_line(error)}")
+        return tuple(kept)
 
 
-def open_labels(source: Source) -> LabelReader:
-    """A reader of this dataset's labels. Raises LabelError for a shared annotation file that cannot be read."""
-    return LabelReader(source)
+def open_labels(source: Source, overrides: Mapping[str, LabelOverride] | None = None) -> LabelReader:
+    """A reader of this dataset's labels: of each sample's own files, and of files about many images (COCO, CSV, ...).
+
+    overrides: of `config.parse_label_overrides`. Raises LabelError where files about many images exceed 512 MB.
+    """
+    indices, folders, problems = look_over(source)
+    return LabelReader(source, indices, folders, overrides, problems)
 
 
 def read_sidecars(source: Source, sample: Sample) -> tuple[dict[str, bytes], list[str]]:
@@ -36,3 +107,63 @@ def read_sidecars(source: Source, sample: Sample) -> tuple[dict[str, bytes], lis
         except SampleError as error:
             unreadable.append(str(error))
     return sidecars, unreadable
+
+
+def label_types(labels: Iterable[Sequence[Label]]) -> dict[str, dict[str, Any]]:
+    """The table {NAME: {"type", "count", "unit"}} over the labels of many samples, by name; the first one's type."""
+    table: dict[str, dict[str, Any]] = {}
+    for label in (label for one in labels for label in one):
+        row = table.setdefault(label.name, {"type": label.type, "count": 0, "unit": label.unit})
+        row["count"] += 1
+    return dict(sorted(table.items()))
+
+
+def apply_override(label: Label, override: LabelOverride) -> Label:
+    """The label as the type and unit that the user says it is of.
+
+    Raises LabelError where its value cannot be of that type.
+    """
+    kind: LabelType = override.type or label.type
+    if kind == label.type:
+        return replace(label, unit=override.unit or label.unit)
+    value, text = _as_type(label, kind)
+    return replace(label, type=kind, value=value, text=text, unit=override.unit or _unit(kind))
+
+
+def _as_type(label: Label, kind: LabelType) -> tuple[Any, str]:
+    """Value and text of a label as another type."""
+    masks = ("instance_mask", "semantic_mask")
+    if kind in masks and label.type in masks:
+        return label.value, label.text
+    if kind in ("class", "text") and (label.text or label.value.size == 1):
+        return np.zeros(0), label.text or f"{float(label.value.reshape(-1)[0]):g}"
+    if label.type in ("class", "text") and kind == "number":
+        try:
+            return np.array([float(label.text)]), ""
+        except ValueError as error:
+            raise _cannot(label, kind) from error
+    values = label.value.reshape(-1)
+    if label.type in ("number", "vector", "keypoint", "box", "polygon"):
+        if kind == "polygon" and values.size >= 6 and values.size % 2 == 0:
+            return values.reshape(-1, 2), ""
+        if kind == "vector" or (values.size,) == _SIZES.get(kind):
+            return values, ""
+    raise _cannot(label, kind)
+
+
+def _unit(kind: LabelType) -> str:
+    return "px" if kind in _PLACES else "flip" if kind in ("class", "text") else ""
+
+
+def _cannot(label: Label, kind: str) -> LabelError:
+    shape = repr(label.text[:40]) if label.text else "x".join(map(str, label.value.shape)) + " values"
+    return LabelError(
+        f"label {label.name!r} is a {label.type} ({shape}) and cannot be read as {kind}; "
+        f"correct [labels.{label.name}] in the TOML"
+    )
+
+
+def _no_such_label(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"labels: {', '.join(known[:20]) or 'none'}"
+    return f"[labels.{name}]: no label of this name was found; {hint}"

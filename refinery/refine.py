@@ -6,30 +6,25 @@ sample's result is does not depend on the chunk it was in.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from refinery.checks import CheckContext, overall, run_checks
-from refinery.config import OnDrift
+from refinery.deliver import Delivery
 from refinery.errors import ModelError, OutputError, RefineryError, SampleError
 from refinery.formats._files import Files
 from refinery.formats._source import Sink, Source
-from refinery.image import Decoded, from_float, to_float
+from refinery.image import to_float
 from refinery.journal import Journal, Line
-from refinery.labels import LabelReader
 from refinery.runtime.batching import refine_images
 from refinery.runtime.session import Session, cores
-from refinery.sample import Finding, FloatArray, Label, Pair, Sample, Status
+from refinery.sample import Sample
+from refinery.work import RefineOptions, Work
 
 CHUNK_SAMPLES = 64
 MAX_PIXELS = 9_000_000
@@ -37,37 +32,6 @@ MAX_PIXELS = 9_000_000
 CHUNK_PIXELS = 4_000_000
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class RefineOptions:
-    """How to stream. channels: what the refiner takes. context, labels: None leaves the label checks out.
-
-    chunk_samples: see `chunk_size`.
-    """
-
-    channels: int
-    batch_size: int = 0
-    workers: int = 0
-    chunk_samples: int = 8
-    on_drift: OnDrift = "keep"
-    context: CheckContext | None = None
-    labels: LabelReader | None = None
-
-
-@dataclass
-class Work:
-    """One sample on its way through the stream; `error` set means it is carried as it is and listed as rejected."""
-
-    sample: Sample
-    data: bytes | None = None
-    decoded: Decoded | None = None
-    synthetic: FloatArray | None = None
-    refined: FloatArray | None = None
-    labels: tuple[Label, ...] = ()
-    problems: tuple[str, ...] = ()
-    findings: list[Finding] = field(default_factory=list)
-    error: str = ""
 
 
 def refine_dataset(
@@ -190,72 +154,6 @@ def refine_chunk(
     return chunk
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """The end of the stream: check, encode and write what the refiner made."""
-
-    source: Source
-    sink: Sink
-    files: Files
-    options: RefineOptions
-
-    def finish(self, chunk: list[Work]) -> list[Line]:
-        """Quantise, check and deliver a chunk; its manifest lines."""
-        usable = [work for work in chunk if work.refined is not None]
-        stored = {work.sample.key: _quantise(work) for work in usable}
-        if self.options.context is not None:
-            pairs = [_pair(work, stored[work.sample.key]) for work in usable]
-            for work, findings in zip(usable, run_checks(pairs, self.options.context), strict=True):
-                work.findings = findings
-        return [self._deliver(work, stored.get(work.sample.key)) for work in chunk]
-
-    def _deliver(self, work: Work, pixels: Any) -> Line:
-        """Write the sample's files as its verdict demands."""
-        sample = work.sample
-        lost = [line for path in sample.sidecars if (line := self._carry_sidecar(path))]
-        work.error = "; ".join([work.error, *lost] if work.error else lost)
-        if work.data is None or work.decoded is None or work.error:
-            return self._reject(work)
-        try:
-            refined = self.source.encode(pixels, work.decoded)
-        except SampleError as error:
-            work.error = f"{sample.image}: {error}"
-            return self._reject(work)
-        if overall(work.findings) != "fail" or self.options.on_drift != "quarantine":
-            self.sink.write_image(sample, refined)
-            return _line(work, "kept" if overall(work.findings) == "fail" else "refined", 1.0, refined)
-        self.sink.write_image(sample, work.data)
-        suffix = ".npy" if work.decoded.format == "NPY" else ""
-        self.files.write_own(f"quarantine/{sample.image}{suffix}", refined)
-        return _line(work, "quarantined", 0.0, work.data)
-
-    def _reject(self, work: Work) -> Line:
-        """Carry the image as it is; one that cannot even be copied is listed and is all that is missing."""
-        if work.data is not None:
-            self.sink.write_image(work.sample, work.data)
-        else:
-            with contextlib.suppress(SampleError):  # it is listed with the error of reading it
-                self.sink.carry(work.sample.image)
-        return _line(work, "rejected", 0.0, work.data or b"")
-
-    def _carry_sidecar(self, path: str) -> str:
-        """Carry a sidecar and compare what stands in the output with what stands in the input.
-
-        Returns why it could not be read; empty when all is well.
-        """
-        try:
-            self.sink.carry(path)
-        except SampleError as error:
-            return str(error)
-        try:
-            expected = self.source.read_file(path)
-        except SampleError:  # copied, but too large to be compared in memory, or no label
-            return ""
-        if self.sink.read_back(path) != expected:
-            raise OutputError(f"{path}: differs from its source after copying; check the disk, then run it again")
-        return ""
-
-
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of `size` items, the last one shorter."""
     iterator = iter(items)
@@ -308,45 +206,6 @@ def _without_done(
     yield from samples
 
 
-def _quantise(work: Work) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    assert work.decoded is not None
-    assert work.refined is not None
-    return from_float(work.refined, work.decoded.bits)
-
-
-def _pair(work: Work, pixels: Any) -> Pair:
-    assert work.synthetic is not None
-    return Pair(work.sample, work.synthetic, to_float(pixels), work.labels)
-
-
-def _line(work: Work, status: Status, strength: float, delivered: bytes) -> Line:
-    labels = [
-        {
-            "name": finding.label,
-            "item": finding.item,
-            "type": finding.type,
-            "verdict": finding.verdict,
-            "drift": finding.drift,
-            "unit": finding.unit,
-            "shift_px": finding.shift_px,
-            "check": finding.check,
-            "reason": finding.reason,
-        }
-        for finding in work.findings
-    ]
-    return {
-        "key": work.sample.key,
-        "image": work.sample.image,
-        "status": status,
-        "strength": strength,
-        "labels": labels,
-        "problems": list(work.problems),
-        "source_sha256": hashlib.sha256(work.data or b"").hexdigest(),
-        "refined_sha256": hashlib.sha256(delivered).hexdigest(),
-        "error": work.error,
-    }
-
-
 def _stop_if_told(lines: list[Line], options: RefineOptions) -> None:
     if options.on_drift != "fail":
         return
@@ -355,5 +214,5 @@ def _stop_if_told(lines: list[Line], options: RefineOptions) -> None:
             if label["verdict"] == "fail":
                 raise RefineryError(
                     f"{line['image']}: label {label['name']!r} does not hold ({label['reason']}), and --on-drift is "
-                    "fail: stopped; retrain with a larger lambda_reg, allow more with --max-drift, or use quarantine"
+                    "fail: stopped; allow more with --max-drift, or use soften"
                 )

@@ -69,6 +69,16 @@ def _moved(_: int) -> Parts:
     return nodes, {"pads": pads, "starts": np.array([0]), "ends": np.array([-3]), "axes": np.array([3])}
 
 
+def _nudged(_: int) -> Parts:
+    """Everything two pixels to the right: half of it blended in looks like a move by one."""
+    nodes = [
+        helper.make_node("Pad", ["synthetic", "pads"], ["padded"], mode="reflect"),
+        helper.make_node("Slice", ["padded", "starts", "ends", "axes"], ["refined"]),
+    ]
+    pads = np.array([0, 0, 0, 2, 0, 0, 0, 0], np.int64)
+    return nodes, {"pads": pads, "starts": np.array([0]), "ends": np.array([-2]), "axes": np.array([3])}
+
+
 def _halves(_: int) -> Parts:
     """Half the size: no refiner."""
     return [helper.make_node("AveragePool", ["synthetic"], ["refined"], kernel_shape=[2, 2], strides=[2, 2])], {}
@@ -106,6 +116,7 @@ KINDS: dict[str, Callable[[int], Parts]] = {
     "same": _same,
     "brighter": _brighter,
     "moved": _moved,
+    "nudged": _nudged,
     "halves": _halves,
     "nan": _nan,
     "fails": _fails,

@@ -234,7 +234,69 @@ def test_a_flat_image_is_not_checkable() -> None:
 
 def test_a_picture_that_lost_its_label_is_not_passed() -> None:
     flat = np.zeros((HEIGHT, WIDTH, 1), np.float32)
-    assert {finding.verdict for finding in geometry(run_checks([pair(0, flat)], CheckContext()))} == {"abstain"}
+    found = run_checks([pair(0, flat)], CheckContext())[0]
+    assert {(f.verdict, f.check) for f in found if f.unit} == {("fail", "presence")}
+    assert all(f.reason.startswith("gone") for f in found if f.check == "presence")
+
+
+@pytest.mark.parametrize("level", [-1.0, 1.0])
+def test_what_became_black_or_white_is_unreadable(level: float) -> None:
+    clipped = np.full((HEIGHT, WIDTH, 1), level, np.float32)
+    found = geometry(run_checks([pair(0, clipped)], CheckContext()))
+    assert {f.verdict for f in found} == {"abstain"}
+    assert all(f.reason.startswith("unreadable") for f in found)
+
+
+def test_a_label_that_was_painted_over_is_never_passed() -> None:
+    for seed in range(6):
+        image, labels = scene(seed)
+        (x, y), reach = labels[0].value, labels[0].extent_px + 2
+        rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+        near = np.hypot(columns - x, rows - y) < reach
+        ground = scene(seed + 50, (200.0, 0.0))[0]
+        found = run_checks([pair(seed, np.where(near[..., None], ground, image))], CheckContext())[0]
+        assert "pass" not in {f.verdict for f in found if f.unit}
+        assert all(f.verdict == "abstain" or f.check in ("presence", "geometry") for f in found if f.unit)
+
+
+def test_a_label_half_covered_fails_and_says_so() -> None:
+    for seed in range(6):
+        image, labels = scene(seed)
+        columns = np.arange(WIDTH)[None, :, None]
+        covered = np.where(columns > labels[0].value[0], np.float32(0.3), image).astype(np.float32)
+        found = run_checks([pair(seed, covered)], CheckContext())[0]
+        assert "pass" not in {f.verdict for f in found if f.unit}
+        assert any(f.reason.startswith("partly covered") for f in found)
+
+
+def test_a_box_whose_object_grew_fails_though_its_middle_stayed() -> None:
+    context = CheckContext({"": 0.0})
+    for seed in range(4):
+        labels = scene(seed)[1]
+        x, y = labels[0].value
+        rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+        distance = np.hypot(columns - x, rows - y)
+        radius = labels[0].extent_px
+        ring = [0.6 - 0.5 * np.clip(r - distance + 0.5, 0, 1) for r in (radius, radius + 1.4)]
+        before, after = ((2 * r - 1)[..., None].astype(np.float32) for r in ring)
+        found = run_checks([Pair(Sample("r", "r.png"), before, after, labels)], context)[0]
+        bent = [f for f in found if f.check == "contour"]
+        assert {f.label for f in bent} >= {"box"}
+        assert all(1.0 < f.drift < 1.8 for f in bent)
+        assert all(f.iou is not None and f.iou < 0.9 for f in bent if f.type != "polygon")
+
+
+def test_an_object_where_nothing_was_is_new_content() -> None:
+    rows, columns = np.mgrid[0:64, 0:96]
+    wave = (0.1 * np.sin(columns / 9)).astype(np.float32)[..., None]
+    ring = (np.abs(np.hypot(columns - 70, rows - 30) - 8) < 3)[..., None]
+    added = np.where(ring, np.float32(0.9), wave)
+    noisy = (wave + np.random.default_rng(0).normal(0, 0.05, wave.shape)).astype(np.float32)
+    pairs = [Pair(Sample("n", "n.png"), wave, image) for image in (added, noisy, wave)]
+    found = [next(f for f in one if f.label == "content") for one in run_checks(pairs, CheckContext())]
+    assert [f.verdict for f in found] == ["fail", "pass", "pass"]
+    assert found[0].reason.startswith("something new at")
+    assert {f.unit for f in found} == {""}
 
 
 @pytest.mark.parametrize(
@@ -281,7 +343,7 @@ def test_a_pair_of_two_shapes_is_an_error() -> None:
 def test_very_small_images_get_a_finding(shape: tuple[int, int, int]) -> None:
     image = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     found = run_checks([Pair(Sample("t", "t.png"), image, image)], CheckContext())[0]
-    assert {finding.check for finding in found} == {"geometry", "pairing"}
+    assert {finding.check for finding in found} == {"geometry", "pairing", "new_content"}
 
 
 def test_tolerances_are_by_label_and_widen_the_search() -> None:
@@ -291,7 +353,7 @@ def test_tolerances_are_by_label_and_widen_the_search() -> None:
 
 
 def test_every_member_of_the_family_is_a_check() -> None:
-    assert registry.names("check") == ("geometry", "pairing")
+    assert set(registry.names("check")) >= {"colour", "contour", "geometry", "new_content", "pairing", "presence"}
 
 
 def test_the_summary_reads_quantiles_and_the_mean_signed_shift() -> None:

@@ -16,7 +16,7 @@ from stream import error_of, refine, refinery, tree_of, write_gaze, write_refine
 
 DATASET_KEYS = {"kind", "layout", "samples", "images", "labels", "problems"}
 REALISM_KEYS = {"synthetic", "refined", "floor", "ci95"}
-DRIFT_KEYS = {"unit", "median", "p95", "mean", "ci95", "coverage", "power"}
+DRIFT_KEYS = {"unit", "median", "p95", "mean", "ci95", "coverage", "power", "failed", "failed_ci95", "moved", "iou"}
 
 
 def inspect(path: Path, *options: object) -> dict:
@@ -67,7 +67,8 @@ def test_a_folder(tmp_path):
     found = inspect(source)
     assert found.keys() >= DATASET_KEYS
     assert (found["kind"], found["layout"], found["samples"]) == ("dataset", "folder", 6)
-    assert found["labels"]["disc.center"] == {"type": "keypoint", "count": 4}
+    assert found["labels"]["disc.center"].items() >= {"type": "keypoint", "count": 4, "unit": "px"}.items()
+    assert "geometry" in found["labels"]["disc.center"]["checks"]
     assert found["images"]["unreadable"] == 1
     assert [problem.split(":")[0] for problem in found["problems"]] == ["broken.png", "0001.json"]
     assert tree_of(tmp_path) == before
@@ -188,6 +189,92 @@ def test_an_audit_of_another_tools_work_finds_what_it_broke(tmp_path):
     for name in ("0001.png", "0002.png", "0006.json", "0007.json", "0008.png"):
         assert any(name in problem for problem in found["problems"]), name
     assert found["kind"] == "refined dataset"
+
+
+def as_jpeg(source: Path, out: Path) -> Path:
+    """What many tools leave: colour JPEG images, flat, and no annotations."""
+    out.mkdir()
+    for path in source.glob("*.png"):
+        pixels = np.asarray(Image.open(path)) // 2 + 40
+        Image.fromarray(pixels).convert("RGB").save(out / f"{path.stem}.jpg", quality=95)
+    return out
+
+
+def test_two_paths_are_a_source_and_what_another_tool_made_of_it(tmp_path):
+    source = write_scenes(tmp_path / "synth", 40)
+    out = as_jpeg(source, tmp_path / "refined")
+    (out / "0003.jpg").unlink()
+    Image.open(out / "0005.jpg").resize((64, 64)).save(out / "0005.jpg")
+    Image.open(out / "0007.jpg").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(out / "0007.jpg")
+    shutil.copy(out / "0009.jpg", out / "extra.jpg")
+    before = tree_of(tmp_path)
+    code, found = inspect_with_code(source, out, "--html", tmp_path / "page.html")
+    assert code == 3
+    assert found["kind"] == "refined dataset"
+    assert {key for key, verdict in found["verdicts"].items() if verdict == "fail"} == {"0003", "0005", "0007"}
+    assert len(found["verdicts"]) == 40
+    assert found["drift"]["disc.center"].keys() >= DRIFT_KEYS
+    assert found["labels"]["disc.center"]["type"] == "keypoint"
+    assert found["worst"][0]["key"] == "0007"
+    lines = [
+        f"0003.png: missing in the refined dataset {out}",
+        "0005.png: 64x64 px in the refined dataset, 64x48 px in its source, which its labels are in; scale it back",
+        f"extra.jpg: no such sample in {source}; not judged",
+        "39 refined images have other channels than their source: compared as its",
+        f"{out}: has no annotation files; its labels are those of {source}",
+    ]
+    assert found["problems"] == lines
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert html.count('src="data:image/png;base64,') == 2
+    assert "<h2>Drift</h2>" in html
+    assert tree_of(tmp_path) == before | {"page.html": html.encode()}
+
+
+def test_an_audit_in_words(tmp_path):
+    source = write_scenes(tmp_path / "synth", 40)
+    out = as_jpeg(source, tmp_path / "refined")
+    shutil.copy(out / "0001.jpg", out / "0000.jpg")
+    done = refinery("inspect", source, out, "--picture", tmp_path / "p.png")
+    assert done.exit_code == 3
+    text = done.stdout
+    assert "worst      0000.png: pairing looks like another image" in text
+    assert "power      disc.center: detects " in text
+    assert " power, " in text
+    assert "checks: calibrated on 40 samples of this dataset to 1.0% false alarms" in done.stderr
+    require_picture(tmp_path / "p.png")
+    require_picture(tmp_path / "p-worst.png")
+
+
+def test_an_audit_of_a_refined_dataset_in_folders_and_with_a_changed_shared_file(tmp_path):
+    source = tmp_path / "synth"
+    write_scenes(source / "a", 3)
+    write_scenes(source / "b", 3)
+    (source / "classes.txt").write_text("disc")
+    shutil.copytree(source, tmp_path / "refined")
+    (tmp_path / "refined" / "classes.txt").write_text("box")
+    found = inspect(source, tmp_path / "refined")
+    assert set(found["verdicts"].values()) == {"pass"}
+    assert found["problems"] == ["classes.txt: differs from its source"]
+
+
+def test_two_paths_and_a_source_are_one_too_many(tmp_path):
+    source = write_scenes(tmp_path / "synth", 3)
+    done = refinery("inspect", source, source, "--synthetic", source)
+    assert done.exit_code == 2
+    assert "inspect takes two paths, SYNTH REFINED, or one and --synthetic" in error_of(done)
+
+
+def test_labels_may_be_left_out_or_named_in_the_toml(tmp_path):
+    source = write_scenes(tmp_path / "synth", 3)
+    toml = tmp_path / "c.toml"
+    toml.write_text('[labels."disc.center"]\nignore = true\n[labels.disk]\ntype = "box"\n')
+    found = inspect(source, "--config", toml)
+    assert "disc.center" not in found["labels"]
+    assert any("[labels.disk]" in problem for problem in found["problems"])
+    toml.write_text('[labels."disc.center"]\ntype = "point"\n')
+    done = refinery("inspect", source, "--config", toml)
+    assert done.exit_code == 2
+    assert "type: got 'point', expected one of class, number" in error_of(done)
 
 
 def test_an_audit_of_good_work_by_another_tool(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from stream import error_of, refine, refine_json, tree_of, write_refiner, write_scenes
 
 from refinery.errors import OutputError
-from refinery.journal import Journal
+from refinery.journal import Journal, finding_from_json, finding_to_json
+from refinery.sample import Finding
 
 JOB = {"version": 1, "source": "/somewhere", "precision": "fp32"}
 
@@ -88,6 +89,22 @@ def test_a_summary_that_cannot_be_read_is_made_again(tmp_path, text):
     assert summary.read_bytes() == whole
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"thresholds": 3}'])
+def test_a_calibration_that_cannot_be_read_is_none(tmp_path, text):
+    with Journal(tmp_path, JOB) as journal:
+        journal.write_calibration({"thresholds": {"geometry.scale": 1.5}})
+        assert journal.read_calibration() == {"thresholds": {"geometry.scale": 1.5}}
+        (tmp_path / ".refinery" / "calibration.json").write_text(text)
+        assert journal.read_calibration() is None
+
+
+def test_a_finding_comes_back_as_it_was():
+    finding = Finding("iris", "box", "fail", 1.5, "px", "moved", "geometry", 2, (1.0, -1.0), 1.2, 1.8, 0.7)
+    bare = Finding("pairing", "pairing", "abstain", unit="")
+    for each in (finding, bare):
+        assert finding_from_json(json.loads(json.dumps(finding_to_json(each)))) == each
+
+
 def test_another_job_is_refused_and_what_differs_is_named(tmp_path):
     write(tmp_path, "a")
     with (
@@ -152,8 +169,9 @@ def test_a_finished_job_with_failures_says_so_again(tmp_path):
 OTHER_JOBS = {
     "another model": ({}, "model_sha256 was"),
     "another check": ({"--max-drift": "2px"}, "max_drift was '1px', now '2px'"),
-    "another policy": ({"--on-drift": "quarantine"}, "on_drift was 'keep', now 'quarantine'"),
+    "another policy": ({"--on-drift": "quarantine"}, "on_drift was 'soften', now 'quarantine'"),
     "other batches": ({"--batch-size": "3"}, "batch_size was 0, now 3"),
+    "other false alarms": ({"--false-alarms": "0.05"}, "false_alarms was 0.01, now 0.05"),
 }
 
 
@@ -177,9 +195,9 @@ def test_another_input_into_the_same_output_is_refused(job, tmp_path):
 
 def test_images_added_later_are_refined_by_a_second_run(job):
     source, out, model = job
-    write_scenes(source, 8)
+    write_scenes(source, 7)
     code, result = refine_json(source, out, model)
-    assert (code, result["samples"], result["refined"]) == (0, 8, 8)
+    assert (code, result["samples"], result["refined"]) == (0, 7, 7)
     fresh = out.with_name("fresh")
     refine(source, fresh, model)
     assert tree_of(out, own=True) == tree_of(fresh, own=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from refinery.report import terminal, text
 from refinery.report.curves import draw_curves
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
+from refinery.report.worst import AFTER, BEFORE, Row, draw_worst
+from refinery.sample import Label, Pair, Sample
 
 LOSSES = {
     "phase": "adversarial",
@@ -22,6 +25,7 @@ LOSSES = {
     "change": 0.05,
 }
 DRIFT = {"iris [1]": {"unit": "px", "median": 0.1, "p95": 0.4}, "gaze": {"unit": "deg", "median": None}}
+POWER = {"iris": {"detects": 0.5, "unit": "px", "power": 0.9, "coverage": 0.92}}
 REALISM = {"patch_kid": {"synthetic": 2.0, "refined": 1.0, "floor": 0.1, "ci95": [0.9, 1.1]}}
 
 
@@ -134,11 +138,13 @@ RESULT = {"run": "runs/a", "steps": 1200, "stopped_by": "steps", "images_per_s":
 
 def test_train_text():
     drift = {"iris": {"unit": "px", "median": 0.1, "p95": 0.4, "mean": 0.05, "coverage": 0.9, "power": 0.5}}
-    lines = text.train_text({**RESULT, "best_step": 800, "drift": drift, "realism": REALISM}).splitlines()
+    result = {**RESULT, "best_step": 800, "drift": drift, "power": POWER, "realism": REALISM}
+    lines = text.train_text(result).splitlines()
     assert lines[1] == "steps      1,200 (steps), 1,000 images/s"
     assert lines[3].startswith("label      iris: moved 0.10 px (median), 0.40 (95%)")
-    assert lines[3].endswith("judged 90%; finds moves from 0.5 px")
-    assert lines[4] == "realism    patch_kid: synthetic 2 -> refined 1 [0.9, 1.1]; real against real 0.1"
+    assert lines[3].endswith("judged 90%")
+    assert lines[4] == "power      iris: detects 0.5 px and more, 90% power, 92% of objects"
+    assert lines[5] == "realism    patch_kid: synthetic 2 -> refined 1 [0.9, 1.1]; real against real 0.1"
 
 
 def test_train_text_of_a_stopped_run():
@@ -147,6 +153,38 @@ def test_train_text_of_a_stopped_run():
 
 def test_a_label_that_nobody_could_check():
     assert text.drift_rows({"gaze": DRIFT["gaze"]}) == {"gaze": "not checkable"}
+    why = {**DRIFT["gaze"], "not_checkable_reason": "no probe came with this model"}
+    assert text.drift_rows({"gaze": why}) == {"gaze": "not checkable: no probe came with this model"}
+
+
+def test_a_drift_with_all_its_numbers_in_one_line():
+    iris = {"unit": "px", "median": 0.1, "p95": 0.4, "mean": 0.05, "ci95": [0.02, 0.08], "coverage": 0.9, "iou": 0.95}
+    iris["mean_shift_px"] = [0.03, 0.04]
+    kind = {"unit": "flip", "median": 0.0, "p95": 0.0, "mean": 0.012, "ci95": [0.01, 0.02], "coverage": 1.0}
+    rows = text.drift_rows({"iris": iris | {"failed": 0.02, "failed_ci95": [0.01, 0.04]}, "kind": kind})
+    assert rows["iris"] == (
+        "moved 0.10 px (median), 0.40 (95%), 0.05 [0.02, 0.08] all one way; IoU 0.950; 2.0% failed [1.0%, 4.0%]; "
+        "judged 90%"
+    )
+    assert rows["kind"] == "flipped in 1.2% [1.0%, 2.0%]; judged 100%"
+
+
+def test_power_that_is_not_there_is_said():
+    lost = {"lid": {"detects": None, "unit": "px", "power": 0.9, "coverage": 0.1}}
+    assert text.power_rows(lost) == {
+        "lid": "none of the moves tried is found with 90% power; measurable in 10% of objects"
+    }
+
+
+def test_refine_text_says_what_was_softened():
+    verdicts = {"pass": 10, "fail": 0, "abstain": 0, "not_checkable": 0}
+    result = {"out": "out", "samples": 10, "refined": 10, "rejected": 0, "quarantined": 0, "images_per_s": 5.0}
+    strengths = {"0.75": 2, "0": 1}
+    told = text.refine_text({**result, "verdicts": verdicts, "drift": {}, "softened": 3, "strengths": strengths})
+    assert (
+        "softened   3 (30.0%) failed as refined; delivered 2 at strength 0.75, 1 as the synthetic image itself" in told
+    )
+    assert "manifest.jsonl" in told
 
 
 def test_realism_of_a_dataset_alone():
@@ -161,6 +199,105 @@ def test_refine_text_points_to_what_failed(rejected, failed, pointed):
     lines = text.refine_text({**result, "quarantined": 0, "verdicts": verdicts, "drift": {}})
     assert ("manifest.jsonl" in lines) == pointed
     assert "1 not checkable" in lines
+
+
+# The worst samples
+
+
+def worst_row(label: Label | None, shift=(1.5, -0.5), size_hw=(36, 60), channels=1, **entry) -> Row:
+    pixels = np.random.default_rng(0).uniform(-0.2, 0.2, (*size_hw, channels)).astype(np.float32)
+    told = {"image": "a.png", "label": "iris", "item": 0, "verdict": "fail", "drift": 1.6, "unit": "px"}
+    told |= {"lower": 1.2, "upper": 2.0, "shift_px": shift, "reason": "moved by more than 1 px", "status": "kept"}
+    return Row(told | entry, Pair(Sample("a", "a.png"), pixels, pixels), label)
+
+
+def colours(picture: Image.Image) -> set[tuple[int, ...]]:
+    return {colour for _, colour in picture.getcolors(10**7)}
+
+
+def disc() -> np.ndarray:
+    rows, columns = np.mgrid[:36, :60]
+    return np.hypot(rows - 18, columns - 30) < 8
+
+
+OUTLINES = {
+    "keypoint": Label("iris", "keypoint", np.array([30.0, 18.0]), extent_px=6.0),
+    "box": Label("iris", "box", np.array([20.0, 10.0, 40.0, 26.0])),
+    "oriented box": Label("iris", "box", np.array([[20, 10], [40, 14], [38, 26], [18, 22]], np.float64)),
+    "polygon": Label("iris", "polygon", np.array([[20, 10], [40, 10], [30, 26]], np.float64)),
+    "mask": Label("iris", "instance_mask", disc()),
+}
+
+
+@pytest.mark.parametrize("label", OUTLINES.values(), ids=OUTLINES)
+def test_a_worst_sample_shows_its_label_where_it_was_and_where_it_is(label):
+    picture = draw_worst([worst_row(label)], "worst")
+    third = picture.crop((2 * 372, 130, picture.width, picture.height))
+    assert {BEFORE, AFTER, (255, 255, 255)} <= colours(third)
+    first = picture.crop((0, 130, 370, picture.height))
+    assert not {BEFORE, AFTER} & colours(first)
+
+
+def test_the_outline_lies_on_the_pixels_it_names():
+    """A box around pixel (30, 18) alone, not moved: its outline is the rim of that pixel, enlarged six times."""
+    row = worst_row(Label("iris", "box", np.array([25.5, 13.5, 34.5, 22.5])), shift=None)
+    picture = np.asarray(draw_worst([row], "worst"))[128:, 16 + 2 * 372 :]
+    y, x = np.nonzero((picture == AFTER).all(axis=2))
+    assert (x.min() // 6, x.max() // 6, y.min() // 6, y.max() // 6) == pytest.approx((26, 35, 14, 23), abs=1)
+
+
+@pytest.mark.parametrize("label", [None, Label("gaze", "vector", np.zeros(3))])
+def test_a_worst_sample_without_a_place_shows_what_changed(label):
+    row = worst_row(label, shift=None, drift=None, lower=None, upper=None, unit="deg")
+    row.pair.refined[10:20, 10:20] += 0.5
+    picture = draw_worst([replace(row, pair=replace(row.pair, synthetic=row.pair.synthetic - 0.1))], "worst")
+    assert picture.size == (2 * 16 + 3 * 360 + 2 * 12, 84 + 44 + 216 + 16)
+
+
+def test_a_small_label_in_a_large_image_is_cut_out_and_enlarged():
+    label = Label("iris", "keypoint", np.array([1900.0, 1070.0]), extent_px=6.0)
+    picture = draw_worst([worst_row(label, size_hw=(1080, 1920), channels=3)], "worst")
+    assert picture.width > 700
+    assert 200 < picture.height < 700
+
+
+def test_a_picture_of_many_rows_of_odd_shapes_has_eight_of_them():
+    rows = [worst_row(OUTLINES["box"], size_hw=(64, 20 + 4 * i), image="é\n" * 200) for i in range(12)]
+    picture = draw_worst(rows, "worst")
+    assert picture.height == 84 + 8 * (44 + 256) + 16
+    assert picture.width == 760
+
+
+NONSENSE_LABELS = {
+    "nan": Label("iris", "polygon", np.full((4, 2), np.nan)),
+    "far": Label("iris", "keypoint", np.array([1e9, -1e9])),
+    "an empty mask": Label("iris", "semantic_mask", np.zeros((36, 60), bool)),
+}
+
+
+@pytest.mark.parametrize("label", NONSENSE_LABELS.values(), ids=NONSENSE_LABELS)
+def test_labels_that_cannot_be_drawn_are_no_crash(label):
+    assert draw_worst([worst_row(label)], "worst").width > 700
+
+
+def test_the_page_has_tables_of_verdicts_drift_power_and_the_worst(tmp_path):
+    verdicts = {"pass": 3, "fail": 1, "abstain": 0, "not_checkable": 0}
+    iris = {"unit": "px", "median": 0.1, "p95": 0.4, "mean": 0.05, "ci95": [0.02, 0.08], "coverage": 0.9}
+    worst = dict(worst_row(None).entry) | {"key": "<b>a</b>"}
+    images = {"modes": {"L": 4}} | dict.fromkeys(("size_common_hw", "size_min_hw", "size_max_hw"), (36, 60))
+    found = {"kind": "dataset", "layout": "folder", "samples": 4, "images": images, "labels": {}, "problems": []}
+    found |= {"verdicts": {"a": "fail", "b": "pass"}, "drift": {"iris": {**iris, "verdicts": verdicts}}}
+    found |= {"power": POWER, "worst": [worst]}
+    write_page(found, tmp_path / "page.html", {"worst": b"png"})
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for row in (
+        "<td>samples</td><td>1</td><td>1</td><td>0</td><td>0</td>",
+        "<td>iris</td><td>px</td><td>0.10</td><td>0.40</td><td>0.05</td><td>0.02 to 0.08</td>",
+        "<td>iris</td><td>detects 0.5 px and more, 90% power, 92% of objects</td>",
+        "<td>&lt;b&gt;a&lt;/b&gt;</td><td>iris</td><td>fail</td><td>1.60</td><td>1.20</td><td>px</td>",
+    ):
+        assert row in html
+    assert html.count("<img") == 1
 
 
 def test_the_page_is_one_file_that_runs_and_loads_nothing(tmp_path):

@@ -1,20 +1,27 @@
 """Annotations: what the files beside an image say about it, read only so that it can be checked.
 
-A kind is one file with `SUFFIXES` and `read(data, path, size_hw) -> tuple[Label, ...]`; it raises LabelError.
+A kind is one file with `SUFFIXES` and `read(data, path, size_hw) -> tuple[Label, ...]`; it raises LabelError. Where
+several kinds share a suffix, one may have `claims(data, path) -> bool`, and goes before those that have none. A kind
+whose file may be about many images has `open_shared(data, path) -> Shared | None`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import PurePosixPath
 from types import ModuleType
 
 from refinery import registry
+from refinery.annotations._numbering import merged
+from refinery.annotations._shared import Shared
 from refinery.errors import LabelError
 from refinery.sample import Label
 
-__all__ = ["read_labels"]
+__all__ = ["SHARED_SUFFIXES", "Shared", "merged", "one_line", "open_shared", "read_labels"]
+
+SHARED_SUFFIXES = (".json", ".csv", ".tsv", ".jsonl")
 
 
 def read_labels(sidecars: Mapping[str, bytes], size_hw: tuple[int, int]) -> tuple[tuple[Label, ...], tuple[str, ...]]:
@@ -24,40 +31,46 @@ def read_labels(sidecars: Mapping[str, bytes], size_hw: tuple[int, int]) -> tupl
     known suffix but is a JSON object is read as one, as values inside an HDF5 file are.
     Several files that speak of one name continue its items.
     """
-    labels: list[Label] = []
+    files: list[tuple[Label, ...]] = []
     problems: list[str] = []
     for path, data in sorted(sidecars.items()):
         reader = _reader(path, data)
         if reader is None:
             continue
         try:
-            labels.extend(reader.read(data, path, size_hw))
+            files.append(reader.read(data, path, size_hw))
         except LabelError as error:
-            problems.append(str(error))
-    return _numbered(labels), tuple(problems)
+            problems.append(one_line(error))
+    return merged(files), tuple(problems)
+
+
+def one_line(error: Exception) -> str:
+    """The message in one line of at most 500 characters, whatever an annotation has put into it."""
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", str(error))[:500]
+
+
+def open_shared(data: bytes, path: str) -> Shared | None:
+    """A file that is about many images; None for one that is not. Raises LabelError where it cannot be read."""
+    reader = _reader(path, data)
+    shared: Shared | None = None
+    if reader is not None and hasattr(reader, "open_shared"):
+        shared = reader.open_shared(data, path)
+    elif path.lower().endswith(".json") and not hasattr(reader, "claims"):
+        shared = registry.find("annotation", "table").open_tree(data, path)
+    return shared
 
 
 def _reader(path: str, data: bytes) -> ModuleType | None:
-    known = _readers().get(PurePosixPath(path).suffix.lower())
-    return _readers()[".json"] if known is None and data.startswith(b'{"') else known
+    known = _readers().get(PurePosixPath(path).suffix.lower(), ())
+    if not known and data.startswith(b"{"):
+        known = _readers()[".json"]
+    return next((one for one in known if not hasattr(one, "claims") or one.claims(data, path)), None)
 
 
 @lru_cache(maxsize=1)
-def _readers() -> dict[str, ModuleType]:
-    """Suffix -> the module that reads it; found once, as a search in the package's folder costs more than a sidecar."""
+def _readers() -> dict[str, tuple[ModuleType, ...]]:
+    """Suffix -> the modules that read it, those that claim files first; found once, a search in the folder is slow."""
     modules = [registry.find("annotation", name) for name in registry.names("annotation")]
-    return {suffix: module for module in modules for suffix in module.SUFFIXES}
-
-
-def _numbered(labels: list[Label]) -> tuple[Label, ...]:
-    """The same labels with `item` counted per name over all files."""
-    counts: dict[str, int] = {}
-    numbered = []
-    for label in labels:
-        item = counts.get(label.name, 0)
-        counts[label.name] = item + 1
-        same = item == label.item
-        numbered.append(
-            label if same else Label(label.name, label.type, label.value, label.unit, item, label.text, label.extent_px)
-        )
-    return tuple(numbered)
+    modules.sort(key=lambda module: not hasattr(module, "claims"))
+    suffixes = {suffix for module in modules for suffix in module.SUFFIXES}
+    return {suffix: tuple(one for one in modules if suffix in one.SUFFIXES) for suffix in suffixes}

@@ -7,14 +7,22 @@ from functools import lru_cache
 
 BOX_XYXY = frozenset({"box", "xyxy", "boxes", "bounds", "rect"})
 BOX_XYWH = frozenset({"bbox", "xywh", "bboxes"})
+OUTLINES = frozenset({"polygon", "contour", "outline", "obb", "segmentation", "quad"})
 VECTORS = frozenset(
     {"gaze", "look", "direction", "vector", "vec", "pose", "rotation", "quaternion", "normal", "translation"}
 )
+DIRECTIONS = VECTORS - {"translation"}
 CLASSES = frozenset({"class", "label", "category", "classid", "labelid", "categoryid"})
+TEXTS = frozenset({"text", "caption", "transcription", "ocr"})
 POINT_LISTS = frozenset({"corners", "landmarks", "keypoints", "joints"})
 POINT_WORDS = frozenset(
     {"center", "centre", "point", "keypoint", "pupil", "position", "xy", "corner", "landmark", "tip"}
 )
+REFERENCES = (
+    *("file_name", "filename", "file", "image", "image_path", "imagepath", "file_path", "filepath", "img"),
+    *("image_name", "imagename", "image_file", "img_path", "image_id", "path", "name"),
+)
+"""Columns that say which image a row is about, the surest first."""
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ def number(value: Any) -> float | None:
     kind = type(value)
     if kind is float:
         return float(value)
-    if kind not in (int, str) or (kind is str and len(value) > 64):
+    if kind not in (int, str) or (kind is str and (len(value) > 64 or "_" in value)):
         return None
     try:
         return float(value)

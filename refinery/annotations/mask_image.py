@@ -1,4 +1,8 @@
-"""Mask images: every value of an instance or class mask is a region whose edge can be checked."""
+"""Mask and depth images: every value of a mask is a region whose edge can be checked; depth is one label.
+
+What the file or its folder is called decides between instances and classes: `semantic`, `labelIds`, `trainannot`,
+`SegmentationClass` hold classes, `instance`, `panoptic`, `SegmentationObject` instances; so do other masks.
+"""
 
 from __future__ import annotations
 
@@ -12,42 +16,87 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from refinery.annotations import _names
+from refinery.annotations._objects import most_masks
 from refinery.errors import LabelError
-from refinery.sample import Label
+from refinery.sample import Label, LabelType
 
 SUFFIXES: tuple[str, ...] = (".png", ".bmp", ".tif", ".tiff", ".pgm")
 MAX_REGIONS = 64
 MIN_REGION_PX = 12
 MAX_COLOURS = 64
+MAX_IDS = 65536
 MAX_PIXELS = 200_000_000
 MASK_WORDS = frozenset(
     {"mask", "masks", "seg", "segmentation", "semantic", "instance", "instances", "panoptic", "labelids", "instanceids"}
 )
+SEMANTIC_WORDS = frozenset(
+    {"semantic", "semantics", "labelids", "labeltrainids", "segmentationclass", "trainannot", "valannot", "testannot"}
+)
+INSTANCE_WORDS = frozenset({"instance", "instances", "instanceids", "panoptic", "segmentationobject", "objectid"})
+DEPTH_WORDS = frozenset({"depth", "depths", "zdepth", "disparity", "cameradepth", "depthmaps"})
 GEOMETRY_WORDS = frozenset({"depth", "normal", "normals", "disparity", "flow", "albedo"})
+_DEEP = ("I", "F", "I;16", "I;16L", "I;16B")
 _FORMATS = ("PNG", "BMP", "TIFF", "PPM")
 
 
 def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
-    """One instance mask (H, W) bool per value or colour but the commonest one at the border, largest first, 64 at most.
+    """One mask (H, W) bool per value or colour but the commonest one at the border, largest first, 64 at most.
 
-    Depth, normals and the like (by their name, or because they are not flat) hold no regions and give no label.
+    `text` of a mask is its value, or its colour as #rrggbb; the void of VOC's palette, value 255, is left out. A depth
+    or disparity image, by its name or as 16 bit that is not flat, is one `depth` label (H, W) float32 of the values as
+    stored. Normals, flow and the like give no label.
     Raises LabelError when the image cannot be read or differs in size from the image it belongs to.
     """
-    if _names.says(PurePosixPath(path).stem, GEOMETRY_WORDS):
+    words = _words_of(path)
+    near = frozenset().union(*words[-2:])
+    is_depth = bool(DEPTH_WORDS & near)
+    if GEOMETRY_WORDS & near and not is_depth:
         return ()
-    values = _values(data, path, size_hw)
-    if not _is_flat(values):
+    values, mode = _values(data, path, size_hw)
+    name, kind = _kind(words)
+    is_mask = not is_depth and _is_flat(values, MAX_COLOURS if name == "mask" else MAX_IDS)
+    if is_depth or (mode in _DEEP and not is_mask and name == "mask"):
+        return (Label("depth", "depth", values.astype(np.float32)),) if values.any() else ()
+    if not is_mask:
         return ()
-    border = np.concatenate((values[0], values[-1], values[:, 0], values[:, -1]))
-    found, counts = np.unique(border, return_counts=True)
-    background = found[counts.argmax()]
-    regions, sizes = np.unique(values, return_counts=True)
-    kept = [(size, region) for size, region in zip(sizes, regions, strict=True) if region != background]
-    kept = sorted((pair for pair in kept if pair[0] >= MIN_REGION_PX), key=lambda pair: (-int(pair[0]), int(pair[1])))
     return tuple(
-        Label("mask", "instance_mask", values == region, item=i, text=str(region))
-        for i, (_, region) in enumerate(kept[:MAX_REGIONS])
+        Label(name, kind, values == value, item=i, text=_text(value, mode))
+        for i, value in enumerate(_regions(values, mode))
     )
+
+
+def _regions(values: NDArray[Any], mode: str) -> list[int]:
+    """Values of 12 px and more, the largest first, without the background."""
+    border = np.concatenate((values[0], values[-1], values[:, 0], values[:, -1]))
+    void = values == 255 if mode == "P" else np.zeros(0)
+    found, counts = np.unique(border[border != 255] if void.any() else border, return_counts=True)
+    background = int(found[counts.argmax()]) if len(found) else -1
+    regions, sizes = np.unique(values, return_counts=True)
+    kept = [(-int(size), int(region)) for size, region in zip(sizes, regions, strict=True) if size >= MIN_REGION_PX]
+    out = {background, 255} if void.any() else {background}
+    return [region for _, region in sorted(kept) if region not in out][
+        : min(MAX_REGIONS, most_masks((values.shape[0], values.shape[1])))
+    ]
+
+
+def _kind(words: list[frozenset[str]]) -> tuple[str, LabelType]:
+    """Name and type by the file's own name, then by its folders', the nearest first."""
+    for found in reversed(words):
+        if INSTANCE_WORDS & found:
+            return "instance_mask", "instance_mask"
+        if SEMANTIC_WORDS & found:
+            return "semantic_mask", "semantic_mask"
+    return "mask", "instance_mask"
+
+
+def _words_of(path: str) -> list[frozenset[str]]:
+    """Words of each folder and of the file's stem, "Segmentation Class" also as one."""
+    parts = [*PurePosixPath(path).parts[:-1], PurePosixPath(path).stem]
+    return [frozenset((*_names.words(part), "".join(_names.words(part)))) for part in parts]
+
+
+def _text(value: int, mode: str) -> str:
+    return f"#{value:06x}" if mode.startswith("RGB") else str(value)
 
 
 def looks_like_mask(data: bytes, path: str = "") -> bool:
@@ -68,15 +117,16 @@ def looks_like_mask(data: bytes, path: str = "") -> bool:
         return False
 
 
-def _is_flat(values: NDArray[Any]) -> bool:
-    """At most 64 values, two at least, and 90% of horizontal neighbours equal."""
+def _is_flat(values: NDArray[Any], most: int = MAX_COLOURS) -> bool:
+    """At most so many values, two at least, and 90% of horizontal neighbours equal."""
     if values.ndim != 2 or values.shape[1] < 2:
         return False
     equal = float((values[:, 1:] == values[:, :-1]).mean())
-    return 0.9 <= equal < 1.0 and len(np.unique(values)) <= MAX_COLOURS
+    return 0.9 <= equal < 1.0 and len(np.unique(values)) <= most
 
 
-def _values(data: bytes, path: str, size_hw: tuple[int, int]) -> NDArray[Any]:
+def _values(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[NDArray[Any], str]:
+    """(H, W) values and the mode of the image."""
     try:
         image = _open(data)
         if (image.height, image.width) != tuple(size_hw):
@@ -84,8 +134,9 @@ def _values(data: bytes, path: str, size_hw: tuple[int, int]) -> NDArray[Any]:
                 f"{path}: the mask is {image.width}x{image.height} px but its image is {size_hw[1]}x{size_hw[0]} px; "
                 "expected equal sizes; render the mask again at the size of the image"
             )
-        return _single(np.asarray(image))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        pixels = np.asarray(image)
+        return (pixels if image.mode == "F" else _single(pixels)), image.mode
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise LabelError(f"{path}: not a readable mask image ({error}); expected PNG, BMP, TIFF or PGM") from error
 
 

@@ -5,10 +5,21 @@ A check is one file with `check(batch: CheckBatch, context: CheckContext) -> lis
 """
 
 from refinery.checks._batch import CheckBatch
+from refinery.checks._calibration import calibrate
 from refinery.checks._context import CheckContext
-from refinery.checks._power import measure_power
+from refinery.checks._power import describe_power, measure_power, power_sentence
 from refinery.checks._run import run_checks
 from refinery.checks._summary import DriftSummary
 from refinery.checks._verdict import overall
 
-__all__ = ["CheckBatch", "CheckContext", "DriftSummary", "measure_power", "overall", "run_checks"]
+__all__ = [
+    "CheckBatch",
+    "CheckContext",
+    "DriftSummary",
+    "calibrate",
+    "describe_power",
+    "measure_power",
+    "overall",
+    "power_sentence",
+    "run_checks",
+]

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refinery.checks._orientation import ComplexArray, orientation_field
-from refinery.sample import Pair
+from refinery.sample import FloatArray, Pair
+
+CLIPPED = 0.985
+"""An 8-bit value within two of black or white is taken for clipped."""
 
 
 class CheckBatch:
     """Pairs of one image shape.
 
     synthetic_field, refined_field: (N, H, W) complex64, see `orientation_field`.
+    measured: what `measured_labels` found, by its search radius.
     """
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = tuple(pairs)
+        self.measured: dict[int, Any] = {}
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -35,3 +42,13 @@ class CheckBatch:
     def refined_field(self) -> ComplexArray:
         """Fields of the refined images."""
         return orientation_field(np.stack([pair.refined for pair in self.pairs]))
+
+    @cached_property
+    def newly_clipped(self) -> NDArray[np.bool_]:
+        """Pixels that are black or white in all channels of the refined image and not in its source: (N, H, W)."""
+        return self._clipped([p.refined for p in self.pairs]) & ~self._clipped([p.synthetic for p in self.pairs])
+
+    @staticmethod
+    def _clipped(images: Sequence[FloatArray]) -> NDArray[np.bool_]:
+        clipped = np.stack([np.abs(image) for image in images]).min(axis=3) >= CLIPPED
+        return np.asarray(clipped)

@@ -28,7 +28,7 @@ class CheckContext:
     max_drift: tolerance by label name, in the label's unit; "" holds for all others in px, "*deg" for those in degrees.
     false_alarms: share of unmoved labels that all checks of a label together may call moved.
     confidence_gate: a peak that stands less than this above the rest is no measurement: abstain.
-    thresholds: what calibration on the user's own images found, by `CHECK.QUANTITY`; a check has defaults.
+    thresholds: what calibration on the user's own images found, see `threshold`.
     probe: the label probe that came with the refiner; None when there is none.
     decoy_keys, decoys: other synthetic images of the dataset as descriptors (G, F); see `with_decoys`.
     """
@@ -47,6 +47,10 @@ class CheckContext:
             return self.max_drift[label]
         default = DEFAULT_TOLERANCES.get(unit, OWN_UNIT_SHARE * spread)
         return self.max_drift.get("" if unit == "px" else f"*{unit}", default)
+
+    def threshold(self, quantity: str, label: str, default: float) -> float:
+        """What calibration found for this label ("CHECK.QUANTITY:LABEL"), or for all together, or the default."""
+        return self.thresholds.get(f"{quantity}:{label}", self.thresholds.get(quantity, default))
 
     @property
     def radius_px(self) -> int:

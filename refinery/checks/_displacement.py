@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from refinery.checks._orientation import ComplexArray
 from refinery.checks._uncertainty import covariance, newton_step, quadratic
-from refinery.checks._windows import Windows
+from refinery.checks._windows import PARTS, Windows
 from refinery.sample import FloatArray
 
 ENERGY_FLOOR = 0.05
@@ -19,7 +19,8 @@ PEAK_RADIUS_PX = 2.5
 CORRELATED_AREA_PX = 6.0
 """Pixels of the smoothed field that vary together; windows hold area / 6 independent observations at most."""
 
-PARTS = 12
+MIN_PART_CURVATURE = 0.02
+MAX_PART_PX = 1.5
 _WINDOWS_AT_ONCE = 16
 _Place = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -32,6 +33,8 @@ class Displacements:
     presence: (M,) the correlation at the peak, <= 1. confidence: (M,) peak minus the best value outside 2.5 px.
     at_border: (M,) the peak lies at the end of the search. energy: (M,) mean squared field in the window, 0 = flat.
     inside: (M,) share of the window's points in the frame.
+    part_presence, part_energy: (M, G) correlation at the peak and share of the energy of each part of a window.
+    part_px: (M, G) what each part moved across itself beyond the shift; 0 without `Windows.outward`; at most 1.5 px.
     """
 
     shift_px: NDArray[np.float64] = field(repr=False)
@@ -41,6 +44,9 @@ class Displacements:
     at_border: NDArray[np.bool_] = field(repr=False)
     energy: FloatArray = field(repr=False)
     inside: FloatArray = field(repr=False)
+    part_presence: NDArray[np.float64] = field(repr=False)
+    part_energy: NDArray[np.float64] = field(repr=False)
+    part_px: NDArray[np.float64] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +83,13 @@ def measure(
     row, column = np.divmod(surfaces.reshape(len(surfaces), -1).argmax(axis=1), last + 1)
     at_end = (row == 0) | (row == last) | (column == 0) | (column == last)
     presence = surfaces[np.arange(len(surfaces)), row, column]
-    step, spread = _around_peak(seen, padded, surfaces, (row.clip(1, last - 1), column.clip(1, last - 1)), windows)
+    around = (row.clip(1, last - 1), column.clip(1, last - 1))
+    step, spread, parts = _around_peak(seen, padded, surfaces, around, windows)
     shift = np.stack((column, row), axis=-1) - radius_px + np.where(at_end[:, None], 0.0, step)
     at_border = at_end & (_facing_length(windows.facing, shift) > radius_px - 1)
     confidence = presence - _second_best(surfaces, row, column, windows.facing)
     energy = seen.energies.mean(axis=1)
-    return Displacements(shift, spread, presence, confidence, at_border, energy, seen.inside)
+    return Displacements(shift, spread, presence, confidence, at_border, energy, seen.inside, *parts)
 
 
 def _look(synthetic: ComplexArray, image_of: NDArray[np.intp], windows: Windows) -> _Seen:
@@ -132,34 +139,65 @@ def _correlate(weights: FloatArray, seen: ComplexArray, patches: ComplexArray, t
 
 def _around_peak(
     seen: _Seen, padded: ComplexArray, surfaces: FloatArray, peak: _Place, windows: Windows
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sub-pixel step from the highest sample to the maximum (M, 2), and the covariance of its place (M, 2, 2)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[NDArray[np.float64], ...]]:
+    """Sub-pixel step from the highest sample to the maximum (M, 2), its covariance (M, 2, 2), and what parts say."""
     own, (row, column) = np.arange(len(surfaces)), peak
     height = surfaces[own, row, column]
     around = sliding_window_view(surfaces, (3, 3), (1, 2))[own, row - 1, column - 1]
     slope, curvature = quadratic(around.astype(np.float64))
     step = newton_step(slope, curvature)
     unexplained = np.clip(1.0 - height**2, 0.0, 1.0) / _observations(seen.energies, windows)
-    return step, covariance(curvature, _pulls(seen, padded, peak, height, step), unexplained)
+    products, squares, own = _part_sums(seen, padded, peak)
+    spread = covariance(curvature, _pulls(products, squares, seen.totals, height, step), unexplained)
+    return step, spread, _part_moves(products, squares, own, step, windows.outward)
 
 
-def _pulls(
-    seen: _Seen, padded: ComplexArray, peak: _Place, height: FloatArray, step: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Slope of S that each of 12 parts of a window has at the peak, one step of a parabola from `peak`: (M, 12, 2).
-
-    S = N / sqrt(E_src (E_ref + floor)), so that part g adds S (N_g' / N - E_g' / (2 (E_ref + floor))).
-    """
+def _part_sums(seen: _Seen, padded: ComplexArray, peak: _Place) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """N and E_ref of each of 12 parts of a window in the 3 x 3 px round the peak (M, 12, 3, 3); E_src (M, 12)."""
     around = sliding_window_view(padded, (3, 3), axis=(1, 2))
     found = around[seen.image_of, seen.y + peak[0][:, None] - 1, seen.x + peak[1][:, None] - 1]
     weights, source = seen.weights[..., None, None], seen.field[..., None, None]
     starts = np.linspace(0, seen.x.shape[1], min(PARTS, seen.x.shape[1]), endpoint=False).astype(np.intp)
     products = np.add.reduceat(weights * (source.real * found.real + source.imag * found.imag), starts, axis=1)
     squares = np.add.reduceat(weights * (found.real**2 + found.imag**2), starts, axis=1)
+    return products, squares, np.add.reduceat(seen.energies, starts, axis=1)
+
+
+def _pulls(
+    products: NDArray[Any], squares: NDArray[Any], totals: FloatArray, height: FloatArray, step: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Slope of S that each of 12 parts of a window has at the peak, one step of a parabola from `peak`: (M, 12, 2).
+
+    S = N / sqrt(E_src (E_ref + floor)), so that part g adds S (N_g' / N - E_g' / (2 (E_ref + floor))).
+    """
     product = np.maximum(products[..., 1, 1].sum(axis=1), 1e-9)[:, None, None, None]
-    square = (squares[..., 1, 1].sum(axis=1) + ENERGY_FLOOR * seen.totals[:, 0] + 1e-9)[:, None, None, None]
+    square = (squares[..., 1, 1].sum(axis=1) + ENERGY_FLOOR * totals[:, 0] + 1e-9)[:, None, None, None]
     slope, curvature = quadratic(height[:, None, None, None] * (products / product - squares / (2 * square)))
     return np.asarray(slope - np.matmul(curvature, step[:, None, :, None])[..., 0])
+
+
+def _part_moves(
+    products: NDArray[Any], squares: NDArray[Any], own: NDArray[Any], step: NDArray[Any], outward: FloatArray | None
+) -> tuple[NDArray[np.float64], ...]:
+    """Presence of each part, its share of the energy, and its own move across itself beyond the window's: (M, G).
+
+    A part's S is scaled by its own energies; its move is along its normal from the window's shift: one Newton step, or
+    to the neighbouring pixel where S is higher there.
+    """
+    floor = ENERGY_FLOOR * own + 1e-9
+    surfaces = products / np.sqrt((own + 1e-9)[..., None, None] * (squares + floor[..., None, None]))
+    share = own / np.maximum(own.sum(axis=1, keepdims=True), 1e-9)
+    presence = surfaces.max(axis=(2, 3)).astype(np.float64)
+    if outward is None:
+        return presence, share.astype(np.float64), np.zeros(own.shape)
+    slope, curvature = quadratic(surfaces)
+    left = slope - np.matmul(curvature, step[:, None, :, None])[..., 0]
+    bent = (outward * np.matmul(curvature, outward[..., None])[..., 0]).sum(axis=2)
+    near = (left * outward).sum(axis=2) / np.maximum(bent, MIN_PART_CURVATURE)
+    row, column = np.divmod(surfaces.reshape(*own.shape, 9).argmax(axis=2), 3)
+    far = ((np.stack((column, row), axis=2) - 1 - step[:, None]) * outward).sum(axis=2)
+    moved = np.where((row == 1) & (column == 1), near, far)
+    return presence, share.astype(np.float64), np.clip(moved, -MAX_PART_PX, MAX_PART_PX)
 
 
 def _facing_length(facing: FloatArray | None, shift: NDArray[Any]) -> NDArray[Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,33 @@ def measure_power(pairs: Sequence[Pair], context: CheckContext) -> dict[str, flo
             if np.mean(found) >= NEEDED and power[name] == larger_px:
                 power[name] = move_px
     return power
+
+
+def describe_power(pairs: Sequence[Pair], context: CheckContext) -> dict[str, dict[str, Any]]:
+    """What this run can see, by label name: {"detects": px or None, "unit": "px", "power": 0.9, "coverage": share}.
+
+    detects: as `measure_power`. coverage: labels of the pairs, as they were refined, that got a pass or a fail.
+    """
+    verdicts: dict[str, list[bool]] = defaultdict(list)
+    for found in run_checks(pairs, context):
+        for finding in found:
+            verdicts[finding.label].append(finding.verdict in ("pass", "fail"))
+    power = measure_power(pairs, context)
+    return {
+        name: {"detects": detects, "unit": "px", "power": NEEDED, "coverage": round(float(np.mean(verdicts[name])), 4)}
+        for name, detects in power.items()
+    }
+
+
+def power_sentence(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line for a person, by the label that is seen worst; empty when there is none."""
+    if not found:
+        return ""
+    name, worst = max(found.items(), key=lambda item: (item[1]["detects"] or np.inf, -item[1]["coverage"]))
+    if worst["detects"] is None:
+        return f"no move up to {MOVES_PX[-1]:g} px is found with {NEEDED:.0%} power in {name}"
+    detects = f"detects moves of {worst['detects']:g} px and more"
+    return f"{detects}, {worst['power']:.0%} power, {worst['coverage']:.0%} of labels (worst label: {name})"
 
 
 def shifted(image: FloatArray, move_xy: tuple[float, float]) -> FloatArray:

@@ -49,15 +49,21 @@ def _check_batch(pairs: Sequence[Pair], context: CheckContext) -> list[list[Find
         for own, found in zip(findings, registry.find("check", name).check(batch, context), strict=True):
             own.extend(found)
     for pair, own in zip(pairs, findings, strict=True):
-        own.extend(_unjudged(pair, own))
+        own.extend(_unjudged(pair, own, context))
     return [combine(own) for own in findings]
 
 
-def _unjudged(pair: Pair, findings: Sequence[Finding]) -> list[Finding]:
+def _unjudged(pair: Pair, findings: Sequence[Finding], context: CheckContext) -> list[Finding]:
     """A `not_checkable` finding for each label that has no finding: no competence, no pass."""
     judged = {(finding.label, finding.item) for finding in findings}
     left = [label for label in pair.labels if (label.name, label.item) not in judged]
     return [
-        Finding(x.name, x.type, "not_checkable", unit=x.unit, reason=f"no check for a {x.type} yet", item=x.item)
+        Finding(x.name, x.type, "not_checkable", unit=x.unit, reason=_why_not(x.type, context), item=x.item)
         for x in left
     ]
+
+
+def _why_not(label_type: str, context: CheckContext) -> str:
+    if label_type not in ("class", "number", "vector"):
+        return f"no check for a {label_type} yet"
+    return "no probe came with this model" if context.probe is None else "the probe was not trained for this label"

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refinery.sample import VERDICTS, Finding
+from refinery.checks._clusters import Clusters, bootstrap_means, corrected_prevalence, wilson
+from refinery.sample import VERDICTS, Finding, LabelType, Verdict
+
+LABEL_TYPES = frozenset(get_args(LabelType))
 
 _SMALLEST, _LARGEST, _BINS = 1e-3, 1e5, 920
 _EDGES = np.geomspace(_SMALLEST, _LARGEST, _BINS + 1)
 """Bins 2% wide: a quantile read from them is right to 1%."""
 
+REASONS = 32
+"""Different reasons for which a label is not checkable that are counted."""
+POWER = 0.9
+"""How surely a move is found that has the size which `measure_power` gives."""
+
+
+def _no_verdicts() -> dict[Verdict, int]:
+    return dict.fromkeys(VERDICTS, 0)
+
 
 @dataclass
 class _Column:
-    """Running sums of one label's findings: verdicts, histogram and moments of drift, moments of signed shift."""
+    """Running sums of one label's findings: verdicts, histogram of drift, sums of drift, shift and IoU by cluster."""
 
     unit: str
-    verdicts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
+    verdicts: dict[Verdict, int] = field(default_factory=_no_verdicts)
+    as_refined: dict[Verdict, int] = field(default_factory=_no_verdicts)
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS + 2, np.int64))
-    drift_moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
-    shift_count: int = 0
-    shift_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
-    shift_products: NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 2)))
+    drifts: Clusters = field(default_factory=lambda: Clusters(1))
+    shifts: Clusters = field(default_factory=lambda: Clusters(2))
+    iou_sum: float = 0.0
+    iou_count: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: Finding, was: Verdict, key: str, place: int) -> None:
         self.verdicts[finding.verdict] += 1
+        self.as_refined[was] += 1
+        if finding.verdict == "not_checkable" and (finding.reason in self.reasons or len(self.reasons) < REASONS):
+            self.reasons[finding.reason] = self.reasons.get(finding.reason, 0) + 1
+        if finding.iou is not None:
+            self.iou_sum += finding.iou
+            self.iou_count += 1
         if finding.drift is None:
             return
         self.histogram[np.searchsorted(_EDGES, finding.drift, side="right")] += 1
-        self.drift_moments += (1.0, finding.drift, finding.drift**2)
+        self.drifts.add(key, place, np.array([finding.drift]))
         if finding.shift_px is not None:
-            shift = np.array(finding.shift_px)
-            self.shift_count += 1
-            self.shift_sum += shift
-            self.shift_products += np.outer(shift, shift)
+            self.shifts.add(key, place, np.array(finding.shift_px))
 
     def quantile(self, share: float) -> float | None:
         """Middle of the bin in which this share of the measured drifts is reached; None when there are none."""
@@ -51,63 +68,117 @@ class _Column:
         low, high = _EDGES[bin_index - 1], _EDGES[min(bin_index, _BINS)]
         return float(np.sqrt(low * high))
 
-    def mean(self) -> tuple[float, float] | tuple[None, None]:
-        """Mean and standard error: of the signed shift, along its mean, where there is one, else of the drift."""
-        if self.shift_count:
-            mean = self.shift_sum / self.shift_count
-            length = float(np.hypot(*mean))
-            along = mean / length if length > 0 else np.array([1.0, 0.0])
-            spread = float(along @ (self.shift_products / self.shift_count - np.outer(mean, mean)) @ along)
-            return length, float(np.sqrt(max(spread, 0.0) / max(self.shift_count - 1, 1)))
-        count, total, squares = (float(moment) for moment in self.drift_moments)
-        if count == 0:
-            return None, None
-        spread = max(squares / count - (total / count) ** 2, 0.0)
-        return float(total / count), float(np.sqrt(spread / max(count - 1, 1)))
-
 
 class DriftSummary:
     """Adds findings up; `as_dict` gives the "drift" object of the commands' JSON.
 
-    Per label: unit; median and p95 of the drift (to 1%); mean, the length of the mean signed shift, which shows what
-    moves all labels one way (the mean drift for labels without a direction); ci95, mean -+ 1.96 standard errors;
-    mean_shift_px, that shift as [dx, dy]; coverage, the share of labels with a pass or a fail; verdicts, their counts;
-    power, the smallest move that this run finds 9 times in 10, see `measure_power`. What was never measured is None.
+    Per label, and None for what was never measured:
+    unit. median, p95: of the drift (to 1%). mean: the length of the mean signed shift, which shows what moves all
+    labels one way; the mean drift for labels without a direction (for unit flip the flip rate). mean_shift_px: that
+    shift as [dx, dy]. ci95, mean_shift_ci95_px: their intervals, a bootstrap over `clusters`, see `_clusters`.
+    iou: mean intersection over union of boxes and masks. coverage: share of labels with a pass or a fail. verdicts:
+    their counts. power: the smallest move that this run finds 9 times in 10, see `measure_power`.
+    not_checkable_reason: the commonest one. as_refined: counts of the verdicts before samples were softened. failed:
+    share of fails among those that were looked at (pass, fail and abstain), failed_ci95 its interval (Wilson). moved:
+    that share corrected for false alarms and for what is missed or could not be measured (Rogan & Gladen): labels that
+    moved by `power` or more.
     """
 
     def __init__(self) -> None:
         self._columns: dict[str, _Column] = {}
+        self._place = 0
 
-    def add(self, findings: Iterable[Finding]) -> None:
-        """Take the findings of one pair; those that are about no label (pairing, which has no unit) are left out."""
+    def add(self, findings: Iterable[Finding], key: str = "", was: Sequence[Finding] = ()) -> None:
+        """Take the findings of one pair; those that are about no label (pairing, content) are left out.
+
+        key: of the sample, which names its sequence. was: earlier findings of labels that were judged anew.
+        """
+        before = {(finding.label, finding.item): finding.verdict for finding in was}
         for finding in findings:
-            if finding.unit:
-                self._columns.setdefault(finding.label, _Column(finding.unit)).add(finding)
+            if finding.type in LABEL_TYPES:
+                column = self._columns.setdefault(finding.label, _Column(finding.unit))
+                column.add(finding, before.get((finding.label, finding.item), finding.verdict), key, self._place)
+        self._place += 1
 
-    def as_dict(self, power: Mapping[str, float | None] | None = None) -> dict[str, dict[str, Any]]:
+    def as_dict(
+        self, power: Mapping[str, float | None] | None = None, false_alarms: float = 0.01
+    ) -> dict[str, dict[str, Any]]:
         """The summary by label name, sorted."""
         found = power or {}
-        return {name: _summarise(column, found.get(name)) for name, column in sorted(self._columns.items())}
+        return {
+            name: _summarise(column, found.get(name), false_alarms) for name, column in sorted(self._columns.items())
+        }
 
 
-def _summarise(column: _Column, power: float | None) -> dict[str, Any]:
-    mean, error = column.mean()
-    ci95 = None
-    if mean is not None and error is not None:
-        ci95 = [_rounded(max(0.0, mean - 1.96 * error)), _rounded(mean + 1.96 * error)]
-    shift = column.shift_sum / column.shift_count if column.shift_count else None
+def _summarise(column: _Column, power: float | None, false_alarms: float) -> dict[str, Any]:
     judged = column.verdicts["pass"] + column.verdicts["fail"]
     return {
         "unit": column.unit,
         "median": _rounded(column.quantile(0.5)),
         "p95": _rounded(column.quantile(0.95)),
-        "mean": _rounded(mean),
-        "ci95": ci95,
-        "mean_shift_px": None if shift is None else [_rounded(float(value)) for value in shift],
+        **_mean(column),
+        "iou": _rounded(column.iou_sum / column.iou_count) if column.iou_count else None,
         "coverage": _rounded(judged / sum(column.verdicts.values())),
         "power": power,
         "verdicts": dict(column.verdicts),
+        "not_checkable_reason": max(column.reasons, key=column.reasons.__getitem__, default=None),
+        "as_refined": dict(column.as_refined),
+        **_failures(column, power, false_alarms),
     }
+
+
+def _mean(column: _Column) -> dict[str, Any]:
+    """mean, ci95, mean_shift_px, mean_shift_ci95_px and clusters."""
+    by, shifts = column.shifts.chosen()
+    if len(shifts):
+        mean = shifts[:, 1:].sum(axis=0) / shifts[:, 0].sum()
+        length = float(np.hypot(*mean))
+        drawn = bootstrap_means(shifts)
+        along = drawn @ (mean / length if length > 0 else np.array([1.0, 0.0]))
+        interval = [_rounded(max(0.0, value)) for value in _ends(along)]
+        shift, by_axis = [_rounded(v) for v in mean.tolist()], [_interval(drawn[:, axis]) for axis in (0, 1)]
+        return _mean_dict(length, interval, shift, by_axis, by, len(shifts))
+    by, drifts = column.drifts.chosen()
+    if not len(drifts):
+        return _mean_dict(None, None, None, None, None, 0)
+    mean_drift = float(drifts[:, 1].sum() / drifts[:, 0].sum())
+    return _mean_dict(mean_drift, _interval(bootstrap_means(drifts)[:, 0]), None, None, by, len(drifts))
+
+
+def _mean_dict(
+    mean: float | None, interval: Any, shift: Any, by_axis: Any, by: str | None, count: int
+) -> dict[str, Any]:
+    return {
+        "mean": _rounded(mean),
+        "ci95": interval,
+        "mean_shift_px": shift,
+        "mean_shift_ci95_px": by_axis,
+        "clusters": None if by is None else {"by": by, "count": count},
+    }
+
+
+def _failures(column: _Column, power: float | None, false_alarms: float) -> dict[str, Any]:
+    """failed, failed_ci95 and moved."""
+    failed = column.as_refined["fail"]
+    looked_at = sum(column.as_refined.values()) - column.as_refined["not_checkable"]
+    if not looked_at:
+        return {"failed": None, "failed_ci95": None, "moved": None}
+    low, high = wilson(failed, looked_at)
+    sensitivity = POWER * min(1.0, int(column.histogram.sum()) / looked_at)
+    moved = None
+    if power is not None and sensitivity > 2 * false_alarms:
+        moved = corrected_prevalence(failed / looked_at, false_alarms, sensitivity)
+    share = _rounded(failed / looked_at)
+    return {"failed": share, "failed_ci95": [_rounded(low), _rounded(high)], "moved": _rounded(moved)}
+
+
+def _ends(values: NDArray[np.float64]) -> list[float]:
+    ends: list[float] = np.quantile(values, (0.025, 0.975)).tolist()
+    return ends
+
+
+def _interval(values: NDArray[np.float64]) -> list[float | None]:
+    return [_rounded(value) for value in _ends(values)]
 
 
 def _rounded(value: float | None) -> float | None:

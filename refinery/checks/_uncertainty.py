@@ -89,8 +89,13 @@ def upper_bound_px(shift: NDArray[Any], spread: NDArray[Any]) -> NDArray[np.floa
     return bound
 
 
-def lower_bound_px(shift: NDArray[Any], sigmas: NDArray[Any], axes: NDArray[Any]) -> NDArray[np.float64]:
-    """The length that |d| exceeds: what |shift| keeps after 2.24 sigma per axis (0 in 95% of cases if d is 0): (M,)."""
+def lower_bound_px(
+    shift: NDArray[Any], sigmas: NDArray[Any], axes: NDArray[Any], fail_sigmas: NDArray[Any] | float = FAIL_SIGMAS
+) -> NDArray[np.float64]:
+    """The length that |d| exceeds: what |shift| keeps after fail_sigmas (one, or (M,)) standard errors per axis: (M,).
+
+    With the default of 2.24 it is 0 in 95% of cases if d is 0.
+    """
     along = np.abs(np.matmul(shift[:, None, :], axes)[:, 0])
-    left = np.maximum(along - FAIL_SIGMAS * sigmas, 0.0)
+    left = np.maximum(along - np.reshape(fail_sigmas, (-1, 1)) * sigmas, 0.0)
     return np.asarray(np.hypot(left[:, 0], left[:, 1]))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from refinery.sample import FloatArray
 
 POINTS_PER_WINDOW = 96
+PARTS = 12
 POINTS_PER_IMAGE = 400
 BAND_OFFSETS_PX = (-1.5, 0.0, 1.5)
 DISC_MARGIN = 1.25
@@ -32,12 +33,14 @@ class Windows:
     facing: (M, 2, 2) float32, None for a label that is all of a thing and not its outline. facing @ shift is what a
         shift moves an outline across itself: sum_i s_i e_i e_i^T, with e_i the principal axes of its normals n and s_i
         the 95% quantile of |n . e_i|. The identity for a circle and a box; along a straight edge it is 0.
+    outward: (M, G, 2) float32 mean unit normal of each of the PARTS consecutive parts of the points, None for a frame.
     """
 
     points_xy: FloatArray = field(repr=False)
     area_px: FloatArray = field(repr=False)
     expected: NDArray[np.complex64] | None = field(default=None, repr=False)
     facing: FloatArray | None = field(default=None, repr=False)
+    outward: FloatArray | None = field(default=None, repr=False)
 
 
 def default_radius_px(size_hw: tuple[int, int]) -> float:
@@ -51,7 +54,9 @@ def disc_windows(centres_xy: NDArray[Any], radii_xy: NDArray[Any]) -> Windows:
     centres_xy, radii_xy: (M, 2) px.
     """
     points = centres_xy[:, None, :] + radii_xy[:, None, :] * _spiral()
-    return _windows(points, np.pi * radii_xy[:, 0] * radii_xy[:, 1])
+    areas = np.asarray(np.pi * radii_xy[:, 0] * radii_xy[:, 1], dtype=np.float32)
+    rays = np.broadcast_to(_spiral(), points.shape)
+    return Windows(points.astype(np.float32), areas, outward=_part_normals(rays))
 
 
 @lru_cache(maxsize=1)
@@ -154,4 +159,12 @@ def _windows(points: NDArray[Any], areas: NDArray[Any], normals: NDArray[Any] | 
     if normals is None:
         return Windows(place, size)
     expected = ((normals[..., 0] + 1j * normals[..., 1]) ** 2).astype(np.complex64)
-    return Windows(place, size, expected, _facing(normals))
+    return Windows(place, size, expected, _facing(normals), _part_normals(normals))
+
+
+def _part_normals(normals: NDArray[Any]) -> FloatArray:
+    """Mean direction (M, G, 2), of length 1, of normals (M, K, 2) in each of the PARTS parts."""
+    count = normals.shape[1]
+    starts = np.linspace(0, count, min(PARTS, count), endpoint=False).astype(np.intp)
+    sums = np.add.reduceat(normals, starts, axis=1)
+    return np.asarray(sums / np.maximum(np.hypot(sums[..., :1], sums[..., 1:]), 1e-9), dtype=np.float32)

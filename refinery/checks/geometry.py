@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
-from refinery.checks._displacement import Displacements, measure
-from refinery.checks._uncertainty import lower_bound_px, principal_sigmas, upper_bound_px
-from refinery.checks._windows import (
-    DISC_MARGIN,
-    Windows,
-    contour_windows,
-    default_radius_px,
-    disc_windows,
-    edge_band,
-    image_window,
-    mask_windows,
-)
-from refinery.sample import Finding, FloatArray, Label, Verdict
+from refinery.checks._measured import GEOMETRIC, MIN_EXTENT_PX, MeasuredLabels, measured_labels
+from refinery.checks._uncertainty import FAIL_SIGMAS, lower_bound_px, principal_sigmas, upper_bound_px
+from refinery.sample import Finding, Label, Verdict
 
-TYPES: tuple[str, ...] = ("keypoint", "box", "polygon", "instance_mask", "semantic_mask")
+TYPES: tuple[str, ...] = GEOMETRIC
 GRANTS = True
-IMAGE_LABEL = "image"
-MIN_EXTENT_PX = 4.0
-FAR_PX = 1e6
+SHARES = {"fail_sigmas": 0.5}
+"""Of a label's false alarms, what geometry may have."""
+
+DEFAULTS = {"fail_sigmas": FAIL_SIGMAS}
+LIMITS = {"fail_sigmas": (3.2, 8.0)}
+
 MIN_ENERGY = 0.01
 MIN_INSIDE = 0.5
+MAX_CLIPPED = 0.5
 
 
 def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
@@ -42,70 +38,31 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     the frame: not_checkable.
     """
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
-    by_kind: dict[str, list[tuple[int, Label]]] = {}
-    for i, pair in enumerate(batch.pairs):
-        for label in _geometric(pair.labels):
-            by_kind.setdefault(_kind(label), []).append((i, label))
-    for kind, jobs in by_kind.items():
-        _check_kind(kind, jobs, batch, context, findings)
+    for measured in measured_labels(batch, context.radius_px):
+        if measured.found is None:
+            reason = f"smaller than {MIN_EXTENT_PX:g} px, without an edge, or far outside the frame"
+            for i, label in measured.jobs:
+                findings[i].append(_finding(label, "not_checkable", reason))
+            continue
+        drifts = _drifts(measured, context)
+        for m, (i, label) in enumerate(measured.jobs):
+            findings[i].append(_judge(label, measured, m, drifts[m], context))
     return findings
 
 
-def _geometric(labels: Sequence[Label]) -> Sequence[Label]:
-    found = [label for label in labels if label.type in TYPES]
-    return found or [Label(IMAGE_LABEL, "box", np.zeros(0))]
+def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, str, float]]:
+    """(quantity, label name, value) of each label that can be measured, the more suspicious the higher.
 
-
-def _kind(label: Label) -> str:
-    """How the label's window is built; "" when it cannot be."""
-    if label.name == IMAGE_LABEL and label.value.size == 0:
-        return IMAGE_LABEL
-    if _too_small(label):
-        return ""
-    return {"keypoint": "point", "box": "box", "polygon": "contour"}.get(label.type, "mask")
-
-
-def _too_small(label: Label) -> bool:
-    """True for what has no window: NaN or absurd numbers, under 4 px, a mask without an edge."""
-    if label.type in ("instance_mask", "semantic_mask"):
-        return not edge_band(label.value).any()
-    values: list[float] = label.value.ravel().tolist()
-    if not sum(map(abs, values)) < FAR_PX:
-        return True
-    if label.type == "keypoint":
-        return not 0.0 <= label.extent_px < FAR_PX
-    x, y = values[0::2], values[1::2]
-    return min(max(x) - min(x), max(y) - min(y)) < MIN_EXTENT_PX
-
-
-def _check_kind(
-    kind: str, jobs: list[tuple[int, Label]], batch: CheckBatch, context: CheckContext, findings: list[list[Finding]]
-) -> None:
-    """Measure all labels of one kind at once and append a finding for each."""
-    if not kind:
-        reason = f"smaller than {MIN_EXTENT_PX:g} px, without an edge, or far outside the frame"
-        for i, label in jobs:
-            findings[i].append(_finding(label, "not_checkable", reason))
-        return
-    windows = _windows(kind, [label for _, label in jobs], batch.size_hw)
-    image_of = np.array([i for i, _ in jobs], dtype=np.intp)
-    measured = measure(batch.synthetic_field, batch.refined_field, image_of, windows, context.radius_px)
-    drifts = _drifts(measured, windows.facing)
-    for m, (i, label) in enumerate(jobs):
-        findings[i].append(_judge(label, measured, m, drifts[m], context))
-
-
-def _windows(kind: str, labels: Sequence[Label], size_hw: tuple[int, int]) -> Windows:
-    if kind == IMAGE_LABEL:
-        return image_window(size_hw, len(labels))
-    values = [label.value for label in labels]
-    if kind == "point":
-        radii = [DISC_MARGIN * label.extent_px or default_radius_px(size_hw) for label in labels]
-        return disc_windows(np.array(values, dtype=np.float32), np.repeat(np.array(radii)[:, None], 2, axis=1))
-    if kind == "box":
-        corners = np.array(values, dtype=np.float32).reshape(-1, 2, 2)
-        return disc_windows(corners.mean(axis=1), np.abs(corners[:, 1] - corners[:, 0]) / 2 * np.float32(DISC_MARGIN))
-    return contour_windows(values) if kind == "contour" else mask_windows(values)
+    "fail_sigmas": how many standard errors a label seems to have moved, along the axis where that is most.
+    """
+    for measured in measured_labels(batch, context.radius_px):
+        if measured.found is None:
+            continue
+        shift, _, sigmas, axes = _seen(measured)
+        most = (np.abs(np.matmul(shift[:, None, :], axes)[:, 0]) / sigmas).max(axis=1)
+        for m, (_, label) in enumerate(measured.jobs):
+            if not _unseen(measured, m) and measured.found.confidence[m] >= context.confidence_gate:
+                yield "fail_sigmas", label.name, float(most[m])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +76,49 @@ class _Drift:
     worst_sigma_px: float
 
 
-def _drifts(measured: Displacements, facing: FloatArray | None) -> list[_Drift]:
+def _drifts(measured: MeasuredLabels, context: CheckContext) -> list[_Drift]:
     """Drift of each window: the length of its shift, or for an outline of what crosses it (see `Windows.facing`)."""
-    shift, spread = measured.shift_px, measured.covariance
+    names = [label.name for _, label in measured.jobs]
+    fail_sigmas = np.array([context.threshold("geometry.fail_sigmas", name, FAIL_SIGMAS) for name in names])
+    scale = np.array([context.threshold("geometry.scale", name, 1.0) for name in names])
+    shift, spread, sigmas, axes = _seen(measured)
+    length = np.hypot(shift[:, 0], shift[:, 1])
+    lower = lower_bound_px(shift, sigmas, axes, fail_sigmas)
+    upper = upper_bound_px(shift, spread * scale[:, None, None] ** 2)
+    columns = (length, lower, upper, sigmas[:, 0], sigmas[:, 1])
+    return [_Drift(*row) for row in np.stack(columns, axis=1).tolist()]
+
+
+def _seen(measured: MeasuredLabels) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Shifts (M, 2) as the labels see them, their covariances, and the standard errors along the axes of those."""
+    assert measured.found is not None
+    assert measured.windows is not None
+    shift, spread, facing = measured.found.shift_px, measured.found.covariance, measured.windows.facing
     if facing is not None:
         shift = np.matmul(facing, shift[:, :, None])[:, :, 0]
         spread = np.matmul(np.matmul(facing, spread), facing)
     sigmas, axes = principal_sigmas(spread)
-    length = np.hypot(shift[:, 0], shift[:, 1])
-    columns = (length, lower_bound_px(shift, sigmas, axes), upper_bound_px(shift, spread), sigmas[:, 0], sigmas[:, 1])
-    return [_Drift(*row) for row in np.stack(columns, axis=1).tolist()]
+    return shift, spread, np.maximum(sigmas, 1e-3), axes
 
 
-def _judge(label: Label, measured: Displacements, m: int, drift: _Drift, context: CheckContext) -> Finding:
+def _unseen(measured: MeasuredLabels, m: int) -> str:
+    """Why window m cannot be looked at in the synthetic image; empty when it can."""
+    assert measured.found is not None
+    if measured.found.inside[m] < MIN_INSIDE:
+        return "outside the frame"
+    return "flat: nothing to be seen at this label" if measured.found.energy[m] < MIN_ENERGY else ""
+
+
+def _judge(label: Label, labels: MeasuredLabels, m: int, drift: _Drift, context: CheckContext) -> Finding:
     """Verdict of window m: from the reasons not to measure, over those not to trust, to the drift itself."""
-    if measured.inside[m] < MIN_INSIDE:
-        return _finding(label, "not_checkable", "outside the frame")
-    if measured.energy[m] < MIN_ENERGY:
-        return _finding(label, "not_checkable", "flat: nothing to be seen at this label")
+    measured, clipped = labels.found, labels.clipped
+    assert measured is not None
+    assert clipped is not None
+    unseen = _unseen(labels, m)
+    if unseen:
+        return _finding(label, "not_checkable", unseen)
+    if clipped[m] > MAX_CLIPPED:
+        return _finding(label, "abstain", f"unreadable: {clipped[m]:.0%} of it are black or white")
     if measured.confidence[m] < context.confidence_gate:
         return _finding(label, "abstain", f"not clearly found again (confidence {measured.confidence[m]:.2f})")
     dx, dy = measured.shift_px[m].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -37,3 +38,17 @@ class Silent:
     def interrupted(self) -> bool:
         """Never."""
         return False
+
+
+class Progress:
+    """Counts samples; what an earlier run did counts as done but not into the rate."""
+
+    def __init__(self, observer: Observer, total: int, before: int = 0) -> None:
+        self.observer, self.total, self.before = observer, total, before
+        self.done, self.started = 0, time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        if self.done > self.before:
+            rate = (self.done - self.before) / max(time.monotonic() - self.started, 1e-9)
+            self.observer.progress({"done": self.done, "images_per_s": round(rate, 1)}, self.total)

@@ -3,47 +3,84 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from refinery import artifact as artifacts
 from refinery import realism
-from refinery.checks import CheckContext, DriftSummary, measure_power, overall, run_checks
-from refinery.config import InspectConfig, parse_max_drift
+from refinery.config import InspectConfig, LabelOverride
 from refinery.dataset import ImageSurvey, iter_decoded, open_dataset, survey
-from refinery.errors import DatasetError, SampleError
+from refinery.errors import DatasetError, SampleError, UsageError
 from refinery.formats._source import Source
 from refinery.image import Decoded, from_float, to_float
-from refinery.jobs.refine import read_decoys, read_pair, unknown_tolerances
+from refinery.jobs._audit import Audit
+from refinery.jobs._labels import look_at_labels
+from refinery.jobs._observer import Observer, Silent
 from refinery.journal import FOLDER
-from refinery.labels import open_labels, read_sidecars
+from refinery.labels import open_labels
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
-from refinery.sample import Pair, Sample
+from refinery.report.worst import WORST, WORST_TITLE, draw_worst
 
 ACROSS = 8
 LARGEST_COMPARED_PX = 256
 """Larger images are compared at this size, so that a few hundred of them fit into memory."""
-BATCH = 64
 
 
-def inspect(config: InspectConfig) -> dict[str, Any]:
-    """What `refinery inspect --json` prints; its `kind` says what the path is. Raises RefineryError."""
+def inspect(
+    config: InspectConfig, observer: Observer | None = None, overrides: Mapping[str, LabelOverride] | None = None
+) -> dict[str, Any]:
+    """What `refinery inspect --json` prints; its `kind` says what the path is. Raises RefineryError.
+
+    overrides: what labels are, by name, where their files do not say so; from `config.parse_label_overrides`.
+    """
+    config = _two_paths(config)
+    looking = _Looking(config, observer or Silent(), overrides or {})
     path = Path(config.path)
     if (path / "checkpoints").is_dir():
         found = _inspect_run(path, config)
     elif path.suffix == ".onnx" or (path / artifacts.MODEL_FILE).is_file():
         found = _inspect_artifact(path)
     else:
-        found = _inspect_dataset(path, config)
+        found = _inspect_dataset(path, looking)
     if config.html:
-        write_page(found, Path(config.html))
+        write_page(found, Path(config.html), {name: _png(picture) for name, picture in looking.pictures.items()})
     return found
+
+
+@dataclasses.dataclass
+class _Looking:
+    """One inspection of a dataset: what was asked for, who watches, and the pictures drawn so far."""
+
+    config: InspectConfig
+    observer: Observer
+    overrides: Mapping[str, LabelOverride]
+    pictures: dict[str, Image.Image] = dataclasses.field(default_factory=dict)
+
+
+def _two_paths(config: InspectConfig) -> InspectConfig:
+    """`inspect SYNTH REFINED` as `inspect REFINED --synthetic SYNTH`. Raises UsageError when both are given."""
+    if not config.refined:
+        return config
+    if config.synthetic:
+        raise UsageError(
+            f"inspect takes two paths, SYNTH REFINED, or one and --synthetic: got {config.path}, {config.refined} and "
+            f"--synthetic {config.synthetic}; drop one of them"
+        )
+    return dataclasses.replace(config, path=config.refined, synthetic=config.path, refined="")
+
+
+def _png(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, format="PNG")
+    return out.getvalue()
 
 
 def _inspect_artifact(path: Path) -> dict[str, Any]:
@@ -69,30 +106,49 @@ def _inspect_run(path: Path, config: InspectConfig) -> dict[str, Any]:
     return found | {"summary": summary}
 
 
-def _inspect_dataset(path: Path, config: InspectConfig) -> dict[str, Any]:
-    source = open_dataset(path)
-    job = _job_of(path)
+def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
+    config, source, job = looking.config, open_dataset(path), _job_of(path)
     seen = survey(source)
     found: dict[str, Any] = {
         "kind": "refined dataset" if job or config.synthetic else "dataset",
         "layout": seen.layout,
         "samples": seen.samples,
         "images": dataclasses.asdict(seen.images),
+        "problems": list(seen.problems),
     }
-    found["labels"], unread = _label_types(source, config.limit)
-    found["problems"] = [*seen.problems, *unread]
     synthetic = _synthetic_of(config, job)
+    if not config.synthetic:
+        reader = open_labels(source, looking.overrides)
+        labels = look_at_labels(source, reader, config.limit)
+        found["labels"] = labels.labels
+        found["problems"] += [*reader.problems, *labels.unread, *reader.unknown_overrides()]
     if synthetic is not None:
-        found |= _drift_of(path, config, source, synthetic)
+        found |= _verdicts_of(path, looking, source, synthetic)
         found["problems"] += found.pop("audit_problems", [])
     if config.real:
         found["realism"] = _realism_of(config, seen.images, source, synthetic)
-    picture = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
-    rows = _picture_rows(config, source, synthetic) if picture else []
+    place = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
+    return found | _draw(looking, place, source, synthetic, "worst_picture" in found)
+
+
+def _draw(looking: _Looking, place: str, source: Source, synthetic: Source | None, drawn: bool) -> dict[str, str]:
+    """Add the grid to the pictures, and save what has a place to be saved; their paths.
+
+    drawn: the worst samples have their picture already.
+    """
+    saved: dict[str, str] = {}
+    config, pictures = looking.config, looking.pictures
+    rows = _picture_rows(config, source, synthetic) if place or config.html else []
     if rows:
-        save_png(labelled_rows(rows), Path(picture))
-        found["picture"] = picture
-    return found
+        pictures["picture"] = labelled_rows(rows)
+    if rows and place:
+        save_png(pictures["picture"], Path(place))
+        saved["picture"] = place
+    if "worst" in pictures and place and (config.picture or not drawn):
+        beside = Path(place).with_name(Path(place).stem + "-worst.png")
+        save_png(pictures["worst"], beside)
+        saved["worst_picture"] = str(beside)
+    return saved
 
 
 def _job_of(path: Path) -> dict[str, Any] | None:
@@ -123,92 +179,29 @@ def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None) -> Source |
     return open_dataset(Path(source)) if source and Path(source).exists() else None
 
 
-def _label_types(source: Source, limit: int) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Types and counts of the labels in at most `limit` samples, and what could not be read."""
-    labels: dict[str, dict[str, Any]] = {}
-    unread: list[str] = []
-    reader = open_labels(source)
-    for sample, decoded in iter_decoded(source, limit):
-        if isinstance(decoded, SampleError):
-            continue
-        parsed, problems = reader.read(sample, decoded.size_hw)
-        unread += problems
-        for label in parsed:
-            labels.setdefault(label.name, {"type": label.type, "count": 0})["count"] += 1
-    return labels, unread
-
-
-def _drift_of(path: Path, config: InspectConfig, refined: Source, synthetic: Source) -> dict[str, Any]:
+def _verdicts_of(path: Path, looking: _Looking, refined: Source, synthetic: Source) -> dict[str, Any]:
     """Verdicts and drift: refine's own if it made the dataset and nobody asks for an audit; else measured now."""
-    summary = path / FOLDER / "summary.json"
+    config, summary = looking.config, path / FOLDER / "summary.json"
     if not config.synthetic and summary.exists():
-        kept = _read_json(summary)
-        return {"verdicts": kept.get("verdicts", {}), "drift": kept.get("drift", {})}
-    return audit(synthetic, refined, config)
+        return _remembered(path, _read_json(summary), looking)
+    audit = Audit(synthetic, refined, open_labels(synthetic, looking.overrides), config)
+    found = audit.run(artifacts.load(config.model) if config.model else None, looking.observer)
+    if rows := audit.rows(found["worst"]):
+        looking.pictures["worst"] = draw_worst(rows, WORST_TITLE)
+    return found
 
 
-def audit(synthetic: Source, refined: Source, config: InspectConfig) -> dict[str, Any]:
-    """Check every sample of a refined dataset against its source, whoever refined it.
-
-    Returns {"verdicts": {KEY: verdict}, "drift", "audit_problems"}; a sample fails that is missing, changed its size or
-    lost or changed a sidecar, and audit_problems says so; one whose source cannot be read is not checkable.
-    """
-    context = CheckContext(max_drift=parse_max_drift(config.max_drift)).with_decoys(read_decoys(synthetic))
-    drift = DriftSummary()
-    verdicts: dict[str, str] = {}
-    kept: list[Pair] = []
-    batch: list[Pair] = []
-    problems: list[str] = []
-    labels = open_labels(synthetic)
-
-    def judge() -> None:
-        for pair, findings in zip(batch, run_checks(batch, context), strict=True):
-            verdicts.setdefault(pair.sample.key, overall(findings))
-            drift.add(findings)
-        batch.clear()
-
-    for entry in synthetic.entries():
-        if not isinstance(entry, Sample):
-            continue
-        changed = _changed_sidecars(entry, synthetic, refined)
-        try:
-            pair = read_pair(entry, synthetic, refined, labels)
-        except SampleError as error:
-            verdicts[entry.key] = "fail" if _is_readable(entry, synthetic) else "not_checkable"
-            problems.append(str(error))
-            continue
-        if changed:
-            verdicts[entry.key] = "fail"
-            problems += changed
-        batch.append(pair)
-        kept += [pair] if len(kept) < BATCH else []
-        if len(batch) == BATCH:
-            judge()
-    judge()
-    if not verdicts:
-        raise DatasetError(f"{synthetic.root}: no samples to compare with")
-    found = drift.as_dict(measure_power(kept, context) if kept else {})
-    return {"verdicts": verdicts, "drift": found, "audit_problems": [*problems, *unknown_tolerances(context, found)]}
-
-
-def _changed_sidecars(sample: Sample, synthetic: Source, refined: Source) -> list[str]:
-    """One line for each sidecar that the refined dataset does not hold as its source does."""
-    changed: list[str] = []
-    for path, expected in read_sidecars(synthetic, sample)[0].items():
-        try:
-            if refined.read_file(path) != expected:
-                changed.append(f"{path}: differs from its source")
-        except SampleError as error:
-            changed.append(f"{error} (in the refined dataset)")
-    return changed
-
-
-def _is_readable(sample: Sample, source: Source) -> bool:
+def _remembered(path: Path, kept: dict[str, Any], looking: _Looking) -> dict[str, Any]:
+    """What refine wrote into its own summary, and drew."""
+    found = {"verdicts": kept.get("verdicts", {}), "drift": kept.get("drift", {})}
+    found |= {name: kept[name] for name in ("power", "worst", "softened", "strengths", "failures") if name in kept}
+    picture = path / FOLDER / WORST
     try:
-        source.decode(source.read(sample), sample)
-    except SampleError:
-        return False
-    return True
+        with Image.open(picture, formats=("PNG",)) as opened:
+            looking.pictures["worst"] = opened.convert("RGB")
+    except OSError:  # a job without labels has none
+        return found
+    return found | {"worst_picture": str(picture)}
 
 
 def _realism_of(config: InspectConfig, images: ImageSurvey, source: Source, synthetic: Source | None) -> dict[str, Any]:

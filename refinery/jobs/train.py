@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from refinery.checks import CheckContext
-from refinery.config import TrainConfig, build, parse_max_drift, to_toml
+from refinery.config import LabelOverride, TrainConfig, build, parse_max_drift, to_toml
 from refinery.dataset import open_dataset
 from refinery.errors import DatasetError, UsageError
 from refinery.formats._source import Source
+from refinery.jobs._judge import Judges, make_judges
+from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
+from refinery.labels import open_labels
 from refinery.registry import find
 
 HELD_OUT_PIXELS = 8_000_000
@@ -25,11 +29,16 @@ NAMED = 5
 
 
 def train(
-    config: TrainConfig, table: Mapping[str, Any] | None = None, resume: bool = False, observer: Observer | None = None
+    config: TrainConfig,
+    table: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    overrides: Mapping[str, LabelOverride] | None = None,
 ) -> dict[str, Any]:
     """Train, and export the best checkpoint as an artifact.
 
     table: settings of the method by name, as its TOML table. resume: go on with the run in `config.out`.
+    overrides: what labels are, by name, where their files do not say so; from `config.parse_label_overrides`.
     Returns what `refinery train --json` prints. Raises RefineryError.
     """
     import torch
@@ -37,6 +46,7 @@ def train(
     from refinery.training.data import Batches
     from refinery.training.device import place
     from refinery.training.loop import run_training
+    from refinery.training.prepare_budget import make_budget, set_aside
     from refinery.training.run_folder import RunFolder, default_path
     from refinery.training.validation import Validation
 
@@ -55,16 +65,29 @@ def train(
     generator = torch.Generator().manual_seed(config.seed)
     steps = config.steps or settings.steps
     method = method_module.create(data.channels, settings, steps, placement, generator)
+    control = None
+    if method.follows_budget:
+        kept, control = set_aside(data.synthetic, config.control)
+        data = dataclasses.replace(data, synthetic=kept)
     folder.create(resume)
     batch_size = config.batch_size or (64 if on_gpu else _batch_size(data.crop_hw))
     config = dataclasses.replace(config, out=str(folder.path), steps=steps, batch_size=batch_size)
     if not resume:
-        folder.write_config(to_toml({"train": config, config.method: settings}))
+        folder.write_config(_config_text(config, settings, overrides or {}))
     observer.table(f"run {folder.path}", _describe(data, config, settings, method, placement))
     for line in data.problems:
         observer.say(line)
 
-    validation = Validation(data.source, data.held_out, data.real, context, config.seed, placement.device)
+    reader = open_labels(data.source, overrides)
+    observer.table("labels", look_at_labels(data.source, reader, trains_probe=True).rows() or {"none": "none found"})
+    budget = None
+    if control is not None:
+        budget = make_budget(
+            reader, data.synthetic, control, data.crop_hw, context, config, placement.device, resume, observer.say
+        )
+    method.brake = budget
+    watchers = budget.meter.watchers if budget else None
+    validation = Validation(reader, data.held_out, data.real, context, config.seed, placement.device, watchers)
     batches = [
         Batches(images, data.crop_hw, batch_size, generator, placement.device) for images in (data.synthetic, data.real)
     ]
@@ -76,10 +99,14 @@ def train(
         "training": data.provenance(),
     }
     outcome = run_training(
-        method, batches[0], batches[1], validation.evaluate, folder, config, generator, observer, header, resume
+        method, batches[0], batches[1], validation.evaluate, folder, config, generator, observer, header, resume, budget
     )
-    folder.write_config(to_toml({"train": config, config.method: settings}))
-    return _finish(folder, outcome, observer)
+    folder.write_config(_config_text(config, settings, overrides or {}))
+    if outcome.stopped_by == "interrupt":
+        observer.say(f"stopped at step {outcome.step}; go on with: refinery train --resume {folder.path}")
+        return {"run": str(folder.path), "steps": outcome.step, "stopped_by": "interrupt", "artifact": None}
+    judges = make_judges(folder.best, reader, data.synthetic, data.held_out, context, config, observer.say)
+    return _finish(folder, outcome, judges)
 
 
 @dataclass(frozen=True)
@@ -192,10 +219,27 @@ def _describe(data: _Data, config: TrainConfig, settings: Any, method: Any, plac
         "method": f"{config.method}, {method.total_steps:,} steps{limit}, batch {config.batch_size}",
         "crops": f"{data.crop_hw[1]}x{data.crop_hw[0]} px",
         "refiner": f"{settings.refiner}, {refiner:,} parameters",
-        "psi, lambda": f"{settings.feature_transform}, {settings.lambda_reg:g} x mean L1",
+        "psi, lambda": f"{settings.feature_transform}, {_lambda(settings)}",
         "device": f"{placement.device.type}, {placement.precision}",
         "labels may move": config.max_drift,
     }
+
+
+def _config_text(config: TrainConfig, settings: Any, overrides: Mapping[str, LabelOverride]) -> str:
+    """The resolved settings, with which a run is resumed."""
+    text = to_toml({"train": config, config.method: settings})
+    tables = [f"\n[labels.{json.dumps(name)}]\n{_toml_of(override)}" for name, override in sorted(overrides.items())]
+    return text + "".join(tables)
+
+
+def _toml_of(override: LabelOverride) -> str:
+    """The lines of one label's table."""
+    return to_toml({"": override}).partition("\n")[2]
+
+
+def _lambda(settings: Any) -> str:
+    """How hard the refiner is held."""
+    return f"{settings.lambda_reg:g} x mean L1" if settings.lambda_reg else "follows the label budget"
 
 
 def _fingerprint(images: Any) -> str:
@@ -207,15 +251,13 @@ def _fingerprint(images: Any) -> str:
     return digest.hexdigest()
 
 
-def _finish(folder: Any, outcome: Any, observer: Observer) -> dict[str, Any]:
-    """Export, write the summary, and say how it ended."""
-    from refinery.artifact import MODEL_FILE
+def _finish(folder: Any, outcome: Any, judges: Judges) -> dict[str, Any]:
+    """Export the best checkpoint with what judges its labels, and write the summary."""
+    from refinery.artifact import MODEL_FILE, write_manifest
     from refinery.export import export_checkpoint
 
-    if outcome.stopped_by == "interrupt":
-        observer.say(f"stopped at step {outcome.step}; go on with: refinery train --resume {folder.path}")
-        return {"run": str(folder.path), "steps": outcome.step, "stopped_by": "interrupt", "artifact": None}
-    export_checkpoint(folder.best, folder.artifact, MODEL_FILE, tolerance=1e-3)
+    manifest = export_checkpoint(folder.best, folder.artifact, MODEL_FILE, tolerance=1e-3, probe=judges.probe)
+    write_manifest(folder.artifact, dataclasses.replace(manifest, check_thresholds=judges.thresholds))
     summary = {
         "run": str(folder.path),
         "steps": outcome.step,
@@ -227,6 +269,7 @@ def _finish(folder: Any, outcome: Any, observer: Observer) -> dict[str, Any]:
         "drift": outcome.best["drift"],
         "realism": outcome.best["realism"],
         "failed": outcome.best["failed"],
+        "budget": outcome.best.get("held_out_budget", {}),
     }
     folder.write_summary(summary)
     return summary

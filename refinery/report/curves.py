@@ -1,4 +1,4 @@
-"""A run's curves as one PNG: losses, discriminator accuracy, drift of each label and realism over the steps."""
+"""A run's curves as one PNG: losses, label budget, drift and realism over the steps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,18 @@ def draw_curves(records: Sequence[dict[str, Any]]) -> Image.Image:
 
 
 def _panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
-    losses = _series(records, ("refiner_adversarial", "discriminator", "regularization", "change"))
+    names = ("refiner_adversarial", "discriminator", "regularization", "label_consistency", "change")
+    losses = _series(records, names)
     accuracy = _series(records, ("discriminator_accuracy",))
     drift: Series = {}
     realism: Series = {}
+    budget: Series = {}
     for record in records:
+        for label, numbers in record.get("budget", {}).items():
+            share = numbers["p95"] / max(numbers["tolerance"], 1e-9)
+            budget.setdefault(f"{label}, {numbers['tolerance']:g} {numbers['unit']}", []).append(
+                (record["step"], share)
+            )
         for label, numbers in record.get("drift", {}).items():
             if numbers["median"] is not None:
                 drift.setdefault(f"{label} ({numbers['unit']}), median", []).append((record["step"], numbers["median"]))
@@ -37,6 +44,8 @@ def _panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
     return [
         ("losses", losses),
         ("discriminator accuracy (0.5: cannot tell)", accuracy),
+        ("95% drift over the label budget, 1 is all of it", budget),
+        ("how hard it brakes", _series(records, ("multiplier", "lambda_reg", "consistency_weight"))),
         ("drift of held-out labels", drift),
         ("distance to the real images, synthetic = 1", realism),
     ]

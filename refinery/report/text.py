@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from refinery.sample import VERDICTS
 
 NAMED_PROBLEMS = 10
+NAMED_WORST = 3
+NAMED_FAILURES = 6
 
 
 def train_text(result: Mapping[str, Any]) -> str:
@@ -20,7 +22,8 @@ def train_text(result: Mapping[str, Any]) -> str:
         f"steps      {result['steps']:,} ({result['stopped_by']}), {result['images_per_s']:,.0f} images/s",
         f"artifact   {result['artifact']} (step {result['best_step']})",
     ]
-    return "\n".join([*lines, *_label_lines(result["drift"]), *_realism_lines(result["realism"])])
+    lines += [*_label_lines(result["drift"]), *_power_lines(result.get("power", {}))]
+    return "\n".join([*lines, *_realism_lines(result["realism"])])
 
 
 def refine_text(result: Mapping[str, Any]) -> str:
@@ -32,10 +35,36 @@ def refine_text(result: Mapping[str, Any]) -> str:
         f"{result['quarantined']:,} quarantined{rate}",
         f"labels     {verdict_text(result['verdicts'])}",
     ]
+    lines += [*_softened_lines(result), *_failure_lines(result)]
     lines += _label_lines(result["drift"])
-    if result["rejected"] or result["verdicts"]["fail"]:
+    lines += _power_lines(result.get("power", {}))
+    if result.get("worst_picture"):
+        lines.append(f"worst      {result['worst_picture']}")
+    if result["rejected"] or result["verdicts"]["fail"] or result.get("softened"):
         lines.append(f"see        {result['out']}/.refinery/manifest.jsonl for each of them")
     return "\n".join(lines)
+
+
+def _softened_lines(result: Mapping[str, Any]) -> list[str]:
+    """How many samples failed as they were refined, and at which strength they were delivered."""
+    if not result.get("softened"):
+        return []
+    strengths = dict(result["strengths"])
+    unchanged = strengths.pop("0", 0)
+    parts = [f"{count:,} at strength {strength}" for strength, count in strengths.items()]
+    parts += [f"{unchanged:,} as the synthetic image itself"] if unchanged else []
+    share = result["softened"] / result["samples"]
+    return [f"softened   {result['softened']:,} ({share:.1%}) failed as refined; delivered {', '.join(parts)}"]
+
+
+def _failure_lines(result: Mapping[str, Any]) -> list[str]:
+    """In how many samples each label failed as it was refined."""
+    failures = list(result.get("failures", {}).items())
+    if not failures:
+        return []
+    named = ", ".join(f"{name} in {count:,}" for name, count in failures[:NAMED_FAILURES])
+    more = f" and {len(failures) - NAMED_FAILURES} more labels" if len(failures) > NAMED_FAILURES else ""
+    return [f"failed     {named}{more} (samples, as refined)"]
 
 
 def verdict_text(verdicts: Mapping[str, int]) -> str:
@@ -45,16 +74,40 @@ def verdict_text(verdicts: Mapping[str, int]) -> str:
 
 def drift_rows(drift: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """One line a label."""
-    rows = {}
-    for name, d in drift.items():
-        if d["median"] is None:
-            rows[name] = "not checkable"
-            continue
-        power = f"; finds moves from {d['power']:g} {d['unit']}" if d.get("power") else ""
-        rows[name] = (
-            f"moved {d['median']:.2f} {d['unit']} (median), {d['p95']:.2f} (95%); all together {d['mean']:.2f}; "
-            f"judged {d['coverage']:.0%}{power}"
+    return {name: _drift_row(d) for name, d in drift.items()}
+
+
+def _drift_row(d: Mapping[str, Any]) -> str:
+    if d["median"] is None:
+        reason = d.get("not_checkable_reason")
+        return f"not checkable: {reason}" if reason else "not checkable"
+    if d["unit"] == "flip":
+        moved = f"flipped in {d['mean']:.1%}{_interval_text(d.get('ci95'), '.1%')}"
+    else:
+        unit = f" {d['unit']}" if d["unit"] else ""
+        one_way = "all one way" if d.get("mean_shift_px") else "on average"
+        moved = (
+            f"moved {d['median']:.2f}{unit} (median), {d['p95']:.2f} (95%), "
+            f"{d['mean']:.2f}{_interval_text(d.get('ci95'), '.2f')} {one_way}"
         )
+    iou = f"; IoU {d['iou']:.3f}" if d.get("iou") is not None else ""
+    failed = f"; {d['failed']:.1%} failed{_interval_text(d['failed_ci95'], '.1%')}" if d.get("failed") else ""
+    return f"{moved}{iou}{failed}; judged {d['coverage']:.0%}"
+
+
+def _interval_text(interval: Sequence[float] | None, form: str) -> str:
+    return "" if interval is None else f" [{interval[0]:{form}}, {interval[1]:{form}}]"
+
+
+def power_rows(power: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """One sentence a label: the smallest move that this run would have noticed."""
+    rows = {}
+    for name, found in power.items():
+        seen = f"{found['coverage']:.0%} of objects"
+        if found["detects"] is None:
+            rows[name] = f"none of the moves tried is found with {found['power']:.0%} power; measurable in {seen}"
+        else:
+            rows[name] = f"detects {found['detects']:g} {found['unit']} and more, {found['power']:.0%} power, {seen}"
     return rows
 
 
@@ -99,26 +152,66 @@ def _artifact_lines(found: Mapping[str, Any]) -> list[str]:
         f"method     {manifest['method']}, step {manifest['training'].get('step', 'unknown')}",
         f"images     {manifest['channels']} channel(s), any size from {manifest['min_side_px']} px",
         "parity     " + ("unknown" if parity is None else f"within {parity:.1e} of torch"),
+        f"probe      {_probe_text(manifest.get('probe') or {})}",
     ]
+
+
+def _probe_text(probe: Mapping[str, Any]) -> str:
+    """Which labels the probe of an artifact judges, and which it does not."""
+    labels = probe.get("labels", ())
+    if not labels:
+        return "none: classes, numbers and vectors cannot be checked with this model"
+    able = [label["name"] for label in labels if label["competent"]]
+    unable = [f"{label['name']} ({label['reason']})" for label in labels if not label["competent"]]
+    parts = [f"judges {', '.join(able)}"] if able else []
+    return "; ".join([*parts, *([f"not competent for {', '.join(unable)}"] if unable else [])])
 
 
 def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
     images = found["images"]
     sizes = [f"{images[key][1]}x{images[key][0]}" for key in ("size_common_hw", "size_min_hw", "size_max_hw")]
-    labels = ", ".join(f"{name} ({entry['type']})" for name, entry in found["labels"].items())
     lines = [
         f"{found['kind'].split()[0]:<10} dataset, {found['layout']} layout, {found['samples']:,} samples",
         f"images     {sizes[0]} px (from {sizes[1]} to {sizes[2]}), modes {', '.join(images['modes'])}",
-        f"labels     {labels or 'none found'}",
+        *_label_table(found["labels"]),
     ]
     lines += [f"problem    {line}" for line in found["problems"][:NAMED_PROBLEMS]]
     if len(found["problems"]) > NAMED_PROBLEMS:
         lines.append(f"problem    ... and {len(found['problems']) - NAMED_PROBLEMS:,} more (--json lists them all)")
     if "verdicts" in found:
-        lines += [f"verdicts   {verdict_text(_counts(found['verdicts']))}", *_label_lines(found["drift"])]
+        lines += [f"verdicts   {verdict_text(count_verdicts(found['verdicts']))}"]
+        lines += [*_softened_lines({"samples": found["samples"], **found}), *_failure_lines(found)]
+        lines += [*_label_lines(found["drift"]), *_power_lines(found.get("power", {}))]
+        lines += _worst_lines(found.get("worst", []))
     if "realism" in found:
         lines += [*_realism_lines(found["realism"]), f"           {realism_verdict(found['realism'])}"]
-    return lines + ([f"picture    {found['picture']}"] if "picture" in found else [])
+    return lines + [f"picture    {found[key]}" for key in ("picture", "worst_picture") if key in found]
+
+
+def _label_table(labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One line a label: name, type, how many, unit, what judges it."""
+    if not labels:
+        return ["labels     none found"]
+    wide = max(len(name) for name in labels)
+    lines: list[str] = []
+    for name, entry in labels.items():
+        by = ", ".join(entry.get("checks", ())) or "no check"
+        kind = entry["type"].replace("_", " ") + (f" in {entry['unit']}" if entry.get("unit") else "")
+        lines.append(f"{'' if lines else 'labels':<11}{name:<{wide}}  {kind}, {entry['count']:,} seen; judged by {by}")
+    return lines
+
+
+def _worst_lines(worst: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The three worst samples, of those that failed."""
+    failed = [entry for entry in worst if entry["verdict"] == "fail"][:NAMED_WORST]
+    return [f"worst      {entry['image']}: {entry['label']} {_how_bad(entry)}" for entry in failed]
+
+
+def _how_bad(entry: Mapping[str, Any]) -> str:
+    if entry["drift"] is None or entry["unit"] == "flip":
+        return str(entry["reason"])
+    least = f" (at least {entry['lower']:.2f})" if entry["lower"] is not None else ""
+    return f"moved {entry['drift']:.2f} {entry['unit']}{least}"
 
 
 def realism_verdict(measures: Mapping[str, Mapping[str, Any]]) -> str:
@@ -136,11 +229,15 @@ def _label_lines(drift: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"label      {name}: {line}" for name, line in drift_rows(drift).items()]
 
 
+def _power_lines(power: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [f"power      {name}: {line}" for name, line in power_rows(power).items()]
+
+
 def _realism_lines(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"realism    {name}: {line}" for name, line in realism_rows(measures).items()]
 
 
-def _counts(verdicts: Mapping[str, Any]) -> dict[str, int]:
+def count_verdicts(verdicts: Mapping[str, Any]) -> dict[str, int]:
     """Verdicts as refine's summary counts them; an audit has one verdict for each sample."""
     if set(verdicts) == set(VERDICTS):
         return dict(verdicts)

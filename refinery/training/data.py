@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from refinery.dataset import iter_decoded
 from refinery.errors import DatasetError, SampleError
@@ -111,11 +112,29 @@ class Batches:
         batch = np.stack([self._crop(self.images[i], place) for i, place in zip(chosen, places, strict=True)])
         return as_tensor(batch, self.device)
 
+    def draw_like(self, wanted: Tensor, candidates: int) -> Tensor:
+        """Like `draw`, but for each image of `wanted` (B, C, h, w) the nearest in layout of `candidates` drawn crops.
+
+        A discriminator that meets as many dark discs on the left among the real crops as among the refined ones cannot
+        use where they lie, so the refiner has no reason to move them.
+        """
+        drawn = torch.stack([self.draw() for _ in range(candidates)])
+        layouts = torch.stack([layout(images) for images in drawn])
+        distances = (layouts - layout(wanted)).square().sum(2)
+        return drawn[distances.argmin(0), torch.arange(self.batch_size, device=drawn.device)]
+
     def _crop(self, image: Pixels, place: Sequence[float]) -> Pixels:
         (height, width), (crop_height, crop_width) = image.shape[:2], self.crop_hw
         top = int(place[0] * (height - crop_height + 1))
         left = int(place[1] * (width - crop_width + 1))
         return image[top : top + crop_height, left : left + crop_width]
+
+
+def layout(images: Tensor) -> Tensor:
+    """Where images (B, C, h, w) are bright and dark, coarsely: (B, 48), without mean and contrast."""
+    coarse = functional.adaptive_avg_pool2d(images.float().mean(1, keepdim=True), (6, 8)).flatten(1)
+    centred = coarse - coarse.mean(1, keepdim=True)
+    return functional.normalize(centred, dim=1, eps=1e-6)
 
 
 def as_tensor(images: Pixels, device: torch.device) -> Tensor:

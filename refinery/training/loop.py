@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from refinery.config import TrainConfig
 from refinery.errors import ModelError, UsageError
 from refinery.report.picture import save_png
 from refinery.training import checkpoint
+from refinery.training.budget import LabelBudget
 from refinery.training.data import Batches
 from refinery.training.diagnosis import Watch, require_finite, require_finite_state
-from refinery.training.methods._method import Method
+from refinery.training.methods._method import Draw, Method
 from refinery.training.run_folder import RunFolder
 from refinery.training.stats import StatsLog
 from refinery.training.validation import Evaluation
@@ -59,24 +60,29 @@ def run_training(
     observer: Observer,
     header: dict[str, Any],
     resume: bool,
+    budget: LabelBudget | None = None,
 ) -> Outcome:
     """Train until the steps are done, the minutes are up, or the user stops it.
 
     evaluate: refines the held-out images and measures them. header: what a checkpoint must also say
-    (method, settings, channels), so that export can rebuild the refiner from it alone.
+    (method, settings, channels), so that export can rebuild the refiner from it alone. budget: measures the refiner
+    every `budget_every` adversarial steps, which is what a method's brake follows.
     """
-    run = _Run(method, folder, config, generator, header)
+    run = _Run(method, folder, config, generator, header, budget)
     if resume:
         run.restore()
+    draw_synthetic, draw_real = _draws(synthetic, real, config.match_real)
     log, watch = StatsLog(folder.path, run.outcome.step), Watch()
     started, begun_at = time.monotonic() - run.outcome.seconds, run.outcome.step
     session = time.monotonic()
     try:
         for step in range(begun_at, method.total_steps):
-            losses = method.step(step, synthetic.draw, real.draw)
+            losses = method.step(step, draw_synthetic, draw_real)
             done = step + 1
             run.outcome.step, run.outcome.seconds = done, time.monotonic() - started
             ending = run.ending(observer)
+            if budget and done % config.budget_every == 0 and method.phase(step) == "adversarial":
+                log.write({"step": done, **budget.update(method.refiner)})
             evaluates = done % config.eval_every == 0 or ending in ("steps", "minutes")
             saves = done % config.checkpoint_every == 0 or bool(ending)
             if done % config.log_every == 0 or done == 1 or ending:
@@ -107,13 +113,36 @@ def run_training(
     return run.outcome
 
 
+def _draws(synthetic: Batches, real: Batches, candidates: int) -> tuple[Draw, Draw]:
+    """How batches are drawn: independently, or each real one like the synthetic one before it."""
+    if not candidates:
+        return synthetic.draw, real.draw
+    latest: list[Tensor] = []
+
+    def draw_synthetic() -> Tensor:
+        latest[:] = [synthetic.draw()]
+        return latest[0]
+
+    def draw_real() -> Tensor:
+        return real.draw_like(latest[0], candidates) if latest else real.draw()
+
+    return draw_synthetic, draw_real
+
+
 class _Run:
     """The parts of a run that a checkpoint keeps."""
 
     def __init__(
-        self, method: Method, folder: RunFolder, config: TrainConfig, generator: torch.Generator, header: dict[str, Any]
+        self,
+        method: Method,
+        folder: RunFolder,
+        config: TrainConfig,
+        generator: torch.Generator,
+        header: dict[str, Any],
+        budget: LabelBudget | None,
     ) -> None:
         self.method, self.folder, self.config, self.generator, self.header = method, folder, config, generator, header
+        self.budget = budget
         self.outcome = Outcome()
 
     def ending(self, observer: Observer) -> str:
@@ -149,6 +178,7 @@ class _Run:
             "best": self.outcome.best,
             "last": self.outcome.last,
             "method_state": self.method.state(),
+            "budget": self.budget.state() if self.budget else None,
             "generator": self.generator.get_state(),
             "torch_rng": torch.get_rng_state(),
         }
@@ -159,6 +189,8 @@ class _Run:
         state = checkpoint.load(self.folder.last)
         try:
             self.method.load_state(state["method_state"])
+            if self.budget:
+                self.budget.load_state(state["budget"])
             self.generator.set_state(state["generator"])
             torch.set_rng_state(state["torch_rng"])
         except (KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from refinery import realism
 from refinery.checks import CheckContext, DriftSummary, overall, run_checks
 from refinery.errors import TrainingError
-from refinery.formats._source import Source
 from refinery.image import from_float, to_float
-from refinery.labels import open_labels
+from refinery.labels import LabelReader
 from refinery.runtime.batching import refine_images
 from refinery.runtime.session import Runner
 from refinery.sample import FloatArray, Pair
 from refinery.training.data import ImageSet
 from refinery.training.diagnosis import WHAT_TO_TRY
+from refinery.training.drift_meter import Control, Drift, DriftMeter, worst
+from refinery.training.guide import Guide
 
 MAX_FAILED = 0.05
 """Share of the held-out samples whose labels may fail in a checkpoint that is still kept for its realism."""
@@ -29,16 +30,23 @@ MAX_FAILED = 0.05
 
 @dataclass(frozen=True)
 class Evaluation:
-    """drift: as refine's JSON. realism: {MEASURE: {"synthetic", "refined", "floor", ...}}. failed: share of samples."""
+    """drift: as refine's JSON. realism: {MEASURE: {"synthetic", "refined", "floor", ...}}. failed: share of samples.
+
+    budget: {LABEL: drift} as the label budget measures it, None without one.
+    """
 
     drift: dict[str, dict[str, Any]]
     realism: dict[str, dict[str, Any]]
     failed: float
     pictures: NDArray[np.uint8] = field(repr=False)
+    budget: dict[str, Drift] | None = None
 
     def numbers(self) -> dict[str, Any]:
         """For stats.jsonl and the summary."""
-        return {"drift": self.drift, "realism": self.realism, "failed": round(self.failed, 4)}
+        numbers = {"drift": self.drift, "realism": self.realism, "failed": round(self.failed, 4)}
+        if self.budget is None:
+            return numbers
+        return {**numbers, "held_out_budget": {name: drift.numbers() for name, drift in self.budget.items()}}
 
     def remaining(self) -> float:
         """Mean share of the distance to the real images that is still there: 1 as synthetic, 0 as real as real."""
@@ -49,8 +57,9 @@ class Evaluation:
         return float(np.mean(shares))
 
     def score(self) -> float:
-        """What the best checkpoint has least of: distance to the real images, unless labels fail."""
-        return self.remaining() if self.failed <= MAX_FAILED else 2.0 + self.failed
+        """What the best checkpoint has least of: distance to the real images, unless labels fail or pass the budget."""
+        beyond = max(0.0, worst(self.budget) - 1.0) if self.budget else 0.0
+        return self.remaining() if self.failed <= MAX_FAILED and not beyond else 2.0 + self.failed + beyond
 
     def sentence(self) -> str:
         """One line for the log."""
@@ -67,12 +76,19 @@ class Validation:
     """The held-out images with their labels, and the real ones to compare with."""
 
     def __init__(
-        self, source: Source, held_out: ImageSet, real: ImageSet, context: CheckContext, seed: int, device: torch.device
+        self,
+        reader: LabelReader,
+        held_out: ImageSet,
+        real: ImageSet,
+        context: CheckContext,
+        seed: int,
+        device: torch.device,
+        watchers: Sequence[Guide] | None = None,
     ) -> None:
+        """watchers: networks that measure the label budget; None: there is no budget."""
         self.synthetic = [to_float(image) for image in held_out.images]
-        labels = open_labels(source)
         self.labels = [
-            labels.read(sample, (image.shape[0], image.shape[1]))[0]
+            reader.read(sample, (image.shape[0], image.shape[1]))[0]
             for sample, image in zip(held_out.samples, held_out.images, strict=True)
         ]
         self.held_out = held_out
@@ -85,6 +101,9 @@ class Validation:
         self.real = realism.equalise(spread, self.size_hw, count, held_out.channels)
         self.seed = seed
         self.device = device
+        self.meter = None
+        if watchers is not None and len({image.shape for image in self.synthetic}) == 1:
+            self.meter = DriftMeter(watchers, Control(held_out.samples, self.synthetic, self.labels), context, device)
 
     def evaluate(self, refiner: nn.Module) -> Evaluation:
         """Refine the held-out images as refining would, check their labels, and compare them with the real ones."""
@@ -107,7 +126,11 @@ class Validation:
             self.seed,
         )
         failed = float(np.mean([overall(found) == "fail" for found in findings]))
-        return Evaluation(drift.as_dict(), compared, failed, _pictures(self.synthetic, refined))
+        budget = self.meter.measure(self._as_batch(refined)) if self.meter else None
+        return Evaluation(drift.as_dict(), compared, failed, _pictures(self.synthetic, refined), budget)
+
+    def _as_batch(self, refined: list[FloatArray]) -> Tensor:
+        return torch.from_numpy(np.stack(refined)).permute(0, 3, 1, 2).to(self.device)
 
     def _refine(self, refiner: nn.Module) -> list[FloatArray]:
         """Refined and quantised to the images' own bit depth, as they would be stored."""

@@ -113,6 +113,7 @@ LOSS_ARGUMENTS = {
     "refined": lambda: images(3),
     "synthetic": lambda: images(3).flip(0),
     "psi": lambda: torch.nn.Identity(),
+    "moved": lambda: torch.rand(2, 3, generator=torch.Generator().manual_seed(0)) * 2,
 }
 """Arguments of losses by name; a new loss with a new argument adds it here."""
 

@@ -13,10 +13,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 Draw = Callable[[], Tensor]
 """Gives the next batch (B, C, H, W) float32 in [-1, 1] on the training device."""
+
+
+class Brake(Protocol):
+    """What holds labels where they are while a method trains: see `training/budget.py`."""
+
+    @property
+    def lambda_reg(self) -> float:
+        """Weight of the self-regularization now."""
+
+    @property
+    def consistency_weight(self) -> float:
+        """Weight of the label consistency now; 0: leave it out."""
+
+    def consistency(self, refined: Tensor, synthetic: Tensor, generator: torch.Generator) -> Tensor:
+        """The label-consistency loss of a batch (B, C, H, W), a scalar that reaches back to `refined`."""
 
 
 class Method(Protocol):
@@ -24,8 +40,16 @@ class Method(Protocol):
 
     refiner: nn.Module
     """What is evaluated and exported; a running mean of the weights under training, or these themselves."""
+    trained: nn.Module
+    """What the steps change."""
     total_steps: int
     """Pretraining included."""
+    brake: Brake | None
+    """Given after the method was made, where it asks for one."""
+
+    @property
+    def follows_budget(self) -> bool:
+        """Whether its settings leave it to a brake how hard the refiner is held."""
 
     def phase(self, step: int) -> str:
         """What step `step` does, in one or two words."""

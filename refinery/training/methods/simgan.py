@@ -20,8 +20,10 @@ from refinery.losses.self_regularization import self_regularization
 from refinery.registry import find
 from refinery.training.device import Placement
 from refinery.training.history_buffer import HistoryBuffer
-from refinery.training.methods._method import Draw
+from refinery.training.methods._method import Brake, Draw
 
+UNGUIDED_LAMBDA = 2.0
+"""lambda where it is left to a label budget and there is none."""
 EYES_FROM_PX, HANDS_FROM_PX = 24, 128
 """Shorter side of the crops from which the paper's networks for eyes (55x35) and hands (224x224) are used."""
 
@@ -32,8 +34,10 @@ class Settings:
 
     steps: int = 2000
     """Adversarial steps; pretraining comes on top."""
-    lambda_reg: float = 2.0
-    """Weight of the self-regularization against the adversarial loss."""
+    lambda_reg: float = 0.0
+    """Weight of the self-regularization against the adversarial loss; 0: it follows the label budget, max_drift."""
+    consistency: float = 0.0
+    """Weight of the label-consistency loss; 0: it follows the label budget, or is none where lambda_reg is given."""
     feature_transform: str = "identity"
     """psi: identity, gradient, channel_mean, contrast_normalized, low_pass or convolutional."""
     refiner_steps: int = 1
@@ -76,6 +80,8 @@ class Settings:
     """eyes and hands as published; medium sees patches of 15x15 px, small of 7x7; auto: by the size of the crops."""
     discriminator_padding: Literal["none", "zeros"] = "none"
     """zeros as published; none hides from the discriminator where in the frame a patch lies."""
+    discriminator_crop: int = 0
+    """Side in px of the random crops that the discriminator sees of every image; 0: the whole."""
     psi_seed: int = 0
     """Chooses the filters of psi = convolutional."""
 
@@ -85,6 +91,8 @@ class Settings:
             "blocks",
             "kernel",
             "lambda_reg",
+            "consistency",
+            "discriminator_crop",
             "refiner_pretrain",
             "discriminator_pretrain",
             "history_size",
@@ -147,12 +155,31 @@ class SimGAN:
             )
         )
         self.psi = self._place(find("feature_transform", settings.feature_transform).build(channels, settings.psi_seed))
+        self.brake: Brake | None = None
+        self.generator = generator
         self.updates = 0
         self.history = HistoryBuffer(settings.history_size, generator)
         self.optimizers = {
             "refiner": self._optimizer(self.trained, settings.refiner_lr),
             "discriminator": self._optimizer(self.discriminator, settings.discriminator_lr),
         }
+
+    @property
+    def follows_budget(self) -> bool:
+        """Whether these settings ask for a brake."""
+        return self.settings.lambda_reg == 0 or self.settings.consistency > 0
+
+    @property
+    def lambda_reg(self) -> float:
+        """Weight of the self-regularization now: as set, or else as the brake says."""
+        return self.settings.lambda_reg or (self.brake.lambda_reg if self.brake else UNGUIDED_LAMBDA)
+
+    @property
+    def consistency_weight(self) -> float:
+        """Weight of the label consistency now: as set, or else as the brake says where lambda follows it too."""
+        if self.settings.consistency or self.settings.lambda_reg or not self.brake:
+            return self.settings.consistency
+        return self.brake.consistency_weight
 
     def phase(self, step: int) -> str:
         """`refiner alone`, `discriminator alone`, or `adversarial`."""
@@ -184,10 +211,13 @@ class SimGAN:
             refined = self.trained(synthetic)
             regularization = self_regularization(refined, synthetic, self.psi)
             losses = {"regularization": regularization}
-            total = self.settings.lambda_reg * regularization
+            total = self.lambda_reg * regularization
             if adversarial:
-                losses["refiner_adversarial"] = local_adversarial(self.discriminator(refined), REAL)
+                losses["refiner_adversarial"] = local_adversarial(self.discriminator(self._cropped(refined)), REAL)
                 total = total + losses["refiner_adversarial"]
+        if adversarial and self.brake and self.consistency_weight:
+            losses["label_consistency"] = self.brake.consistency(refined, synthetic, self.generator)
+            total = total + self.consistency_weight * losses["label_consistency"]
         self._apply("refiner", total)
         self._average()
         losses["change"] = (refined - synthetic).abs().mean()
@@ -196,7 +226,7 @@ class SimGAN:
     def _update_discriminator(self, refined: Tensor, real: Tensor) -> dict[str, Tensor]:
         """L_D over one mini-batch of refined and one of real images (eq. 2)."""
         with self._autocast():
-            logits = self.discriminator(torch.cat([refined, real]))
+            logits = self.discriminator(self._cropped(torch.cat([refined, real])))
             on_refined, on_real = logits.split([refined.shape[0], real.shape[0]])
             loss = 0.5 * (local_adversarial(on_refined, REFINED) + local_adversarial(on_real, REAL))
         self._apply("discriminator", loss)
@@ -215,6 +245,16 @@ class SimGAN:
         with torch.no_grad():
             for mean, weight in zip(self.refiner.parameters(), self.trained.parameters(), strict=True):
                 mean.lerp_(weight, 1 - past)
+
+    def _cropped(self, images: Tensor) -> Tensor:
+        """A random square of each image, where `discriminator_crop` asks for one."""
+        side, (height, width) = self.settings.discriminator_crop, images.shape[2:]
+        if not side or side >= max(height, width):
+            return images
+        high, wide = min(side, height), min(side, width)
+        places = torch.rand(images.shape[0], 2, generator=self.generator).tolist()
+        tops = [(int(y * (height - high + 1)), int(x * (width - wide + 1))) for y, x in places]
+        return torch.stack([image[:, y : y + high, x : x + wide] for image, (y, x) in zip(images, tops, strict=True)])
 
     def _refine(self, synthetic: Tensor) -> Tensor:
         with torch.no_grad(), self._autocast():

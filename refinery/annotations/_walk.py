@@ -1,0 +1,79 @@
+"""Labels of a tree of objects and lists, each with the item that its object is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from refinery.annotations._groups import grouped
+from refinery.annotations._json import MAX_DEPTH
+from refinery.annotations._values import labels_of
+from refinery.errors import LabelError
+from refinery.sample import Label
+
+MAX_LABELS = 4096
+
+
+def labels_in(tree: Any, path: str, height: int, item: int = 0) -> tuple[Label, ...]:
+    """Labels in the order of the tree; `coins[3].center` and `coins[3].value` have item 3 whatever other coins lack.
+
+    item: of what stands at the top, where the tree is one row of several. Raises LabelError when the tree is nested
+    deeper than 32 levels or holds more than 4096 labels.
+    """
+    walk = _Walk(path, height)
+    labels: list[Label] = []
+    for label, wanted in walk.labels(tree, "", item, 0):
+        if len(labels) == MAX_LABELS:
+            raise LabelError(
+                f"{path}: more than {MAX_LABELS} labels for one image; expected a sidecar of this image only"
+            )
+        labels.append(replace(label, item=walk.free_item(label.name, wanted)))
+    return tuple(labels)
+
+
+@dataclass
+class _Walk:
+    """elements: objects met so far in lists of a name. taken: the highest item of each name."""
+
+    path: str
+    height: int
+    elements: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+
+    def labels(self, node: Any, name: str, item: int, depth: int) -> Iterator[tuple[Label, int]]:
+        """Labels under a node with the item each should have; `name` is the way to it, without list indices."""
+        if depth > MAX_DEPTH:
+            raise LabelError(
+                f"{self.path}: nested deeper than {MAX_DEPTH} levels at {name[:60]!r}; flatten or remove the file"
+            )
+        if isinstance(node, dict):
+            yield from self._of_object(node, name, item, depth)
+        elif isinstance(node, list):
+            for value in node:
+                if isinstance(value, dict):
+                    item = self.elements.get(name, 0)
+                    self.elements[name] = item + 1
+                yield from self.labels(value, name, item, depth + 1)
+
+    def free_item(self, name: str, wanted: int) -> int:
+        """The item wanted, or the next one where a label of this name has it already."""
+        highest = self.taken.get(name, -1)
+        item = wanted if wanted > highest else highest + 1
+        self.taken[name] = item
+        return item
+
+    def _of_object(self, node: dict[str, Any], name: str, item: int, depth: int) -> Iterator[tuple[Label, int]]:
+        record, group = grouped(node)
+        if group and name:
+            key = name.rpartition(".")[2]
+            found = labels_of(name, key if group in ("xy", "vector") else group, record[group], node, self.height)
+            yield from ((label, item) for label in found or ())
+            return
+        for key, value in record.items():
+            inner = f"{name}.{key}" if name else str(key)
+            labels = labels_of(inner, str(key), value, record, self.height)
+            if labels is not None:
+                yield from ((label, item) for label in labels)
+            else:
+                yield from self.labels(value, inner, item, depth + 1)

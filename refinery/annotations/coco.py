@@ -1,0 +1,143 @@
+"""COCO: one JSON file for many images, with `images`, `annotations` and `categories`.
+
+`objects.class`, `objects.box`, an `objects.polygon` of one part, an `objects.mask` of several parts or run lengths, and
+a keypoint for each named point of the category; visibility 0 is not there, 1 is hidden. `caption` is a text. Boxes and
+outlines count from the corner of the first pixel, keypoints of whole numbers from its centre. A box of five numbers is
+oriented: cx, cy, w, h and the angle in degrees, counter-clockwise.
+Source: COCO's format description; on pixel corners, Detectron2's data conventions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from refinery.annotations import _objects, _rle
+from refinery.annotations._json import dicts, load
+from refinery.annotations._shared import Shared, of_the_image_beside
+from refinery.errors import LabelError
+from refinery.sample import Label
+
+SUFFIXES: tuple[str, ...] = (".json",)
+
+
+def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
+    """Whether a JSON file is COCO's."""
+    return b'"images"' in data and b'"annotations"' in data and b'"file_name"' in data
+
+
+def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
+    """Labels of the one image that the file lies beside. Raises LabelError."""
+    return of_the_image_beside(open_shared(data, path), size_hw)
+
+
+def open_shared(data: bytes, path: str) -> Shared:
+    """All images of the file. Raises LabelError for what is not COCO."""
+    tree = load(data, path)
+    if not isinstance(tree, dict):
+        raise LabelError(f"{path}: not a JSON object; expected COCO's images and annotations")
+    return _Coco(path, tree)
+
+
+_READ = ("category_id", "bbox", "segmentation", "keypoints", "caption")
+
+
+class _Coco:
+    """Annotations by image, kept as JSON, which is far smaller; nothing is written after the constructor."""
+
+    def __init__(self, path: str, tree: dict[str, Any]) -> None:
+        self.path = path
+        images = [one for one in dicts(tree.get("images")) if "file_name" in one]
+        self._images = {str(one["file_name"]): (one.get("id"), one.get("width"), one.get("height")) for one in images}
+        self._categories = {str(one.get("id")): one for one in dicts(tree.get("categories"))}
+        things: dict[str, list[dict[str, Any]]] = {}
+        for one in dicts(tree.pop("annotations", None)):
+            kept = {key: one[key] for key in _READ if key in one}
+            things.setdefault(str(one.get("image_id")), []).append(kept)
+        self._annotations = {image: json.dumps(things.pop(image)).encode() for image in list(things)}
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The `file_name` of each image."""
+        return self._images
+
+    def read(self, name: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
+        """Labels of one image. Raises LabelError, also where width and height contradict the image."""
+        image, width, height = self._images[name]
+        where = f"{self.path}: {name[:120]}"
+        _objects.require_size((width, height), size_hw, where)
+        things = json.loads(self._annotations.get(str(image), b"[]"))
+        if len(things) > _objects.MAX_OBJECTS:
+            raise LabelError(f"{where} has {len(things)} objects; expected at most {_objects.MAX_OBJECTS}")
+        labels = (label for item, thing in enumerate(things) for label in self._object(thing, item, where, size_hw))
+        return _objects.bounded(labels, where)
+
+    def _object(self, thing: dict[str, Any], item: int, where: str, size_hw: tuple[int, int]) -> Iterator[Label]:
+        category = self._categories.get(str(thing.get("category_id")), {})
+        if "category_id" in thing:
+            yield _objects.category(category.get("name") or thing["category_id"], item)
+        if isinstance(thing.get("caption"), str):
+            yield Label("objects.text", "text", np.zeros(0), "flip", item, thing["caption"])
+        yield from _box(thing.get("bbox"), item, where)
+        yield from _outline(thing.get("segmentation"), item, where, size_hw)
+        if thing.get("keypoints"):
+            yield from _keypoints(thing["keypoints"], category.get("keypoints"), item, where)
+
+
+def _box(bbox: Any, item: int, where: str) -> Iterator[Label]:
+    if not bbox:
+        return
+    values = _objects.finite(bbox, where, "bbox", item).tolist()
+    if len(values) == 5:
+        cx, cy, width, height, angle = values
+        yield _objects.polygon(
+            _objects.oriented(cx, cy, width, height, -math.radians(angle)) - _objects.HALF_PX, item, where
+        )
+    elif len(values) == 4:
+        left, top, width, height = values[0] - _objects.HALF_PX, values[1] - _objects.HALF_PX, values[2], values[3]
+        yield _objects.box((left, top, left + width, top + height), item, where)
+    else:
+        raise LabelError(f"{where}: bbox[{item}] has {len(values)} numbers; expected x, y, width and height")
+
+
+def _outline(outline: Any, item: int, where: str, size_hw: tuple[int, int]) -> Iterator[Label]:
+    if not outline:
+        return
+    mask: NDArray[np.bool_] | None = None
+    most = _objects.most_masks(size_hw)
+    if isinstance(outline, dict):
+        mask = _rle.decode(outline, size_hw, f"{where}: object {item}") if item < most else None
+    elif isinstance(outline, list) and len(outline) == 1:
+        yield _objects.polygon(np.subtract(_objects.finite(outline[0], where, "outline", item), 0.5), item, where)
+    elif isinstance(outline, list) and item < most:
+        parts = [_objects.polygon(part, item, where).value for part in outline[: _objects.MAX_OBJECTS]]
+        mask = _filled([np.asarray(part, dtype=np.float64) for part in parts], size_hw)
+    if mask is not None and mask.any():
+        yield Label("objects.mask", "instance_mask", mask, item=item)
+
+
+def _filled(parts: list[NDArray[np.float64]], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """The inside of all parts together; a pixel is in when its centre is."""
+    canvas = Image.new("L", (size_hw[1], size_hw[0]))
+    draw = ImageDraw.Draw(canvas)
+    for part in parts:
+        draw.polygon([tuple(corner) for corner in (part - _objects.HALF_PX).tolist()], fill=1)
+    return np.asarray(canvas) > 0
+
+
+def _keypoints(values: Any, names: Any, item: int, where: str) -> Iterator[Label]:
+    triples = _objects.finite(values, where, "keypoints", item)
+    if triples.size % 3 or triples.size > 3 * _objects.MAX_OBJECTS:
+        raise LabelError(f"{where}: keypoints[{item}] has {triples.size} numbers; expected x, y, visibility of each")
+    told = [str(name) for name in names] if isinstance(names, list) else []
+    edge = 0.0 if (triples == np.floor(triples)).all() else _objects.HALF_PX
+    for k, (x, y, visibility) in enumerate(triples.reshape(-1, 3).tolist()):
+        if visibility:
+            name = told[k].replace(".", "_") if k < len(told) else f"keypoint_{k}"
+            yield _objects.keypoint(name, (x - edge, y - edge), item, where, hidden=visibility == 1)

@@ -1,0 +1,92 @@
+"""Intervals of a mean over samples that come in sequences: whole sequences are drawn, not samples.
+
+Frames of one sequence err alike, so that an interval over single samples would be too narrow (Field & Welsh 2007).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+BUCKETS = 4096
+MIN_SEQUENCES = 20
+"""With fewer, blocks of consecutive samples are drawn instead."""
+BLOCK_SAMPLES = 16
+DRAWS = 1000
+_DRAWS_AT_ONCE = 50
+
+
+class Clusters:
+    """Sums of values by sequence and by block of consecutive samples, in memory that does not grow with the dataset.
+
+    Sequences are told apart by a hash into 4,096 buckets. Sequences that share one count as one, which is no error: the
+    union of independent clusters is a cluster. dims: numbers a value has.
+    """
+
+    def __init__(self, dims: int) -> None:
+        self._by_sequence = np.zeros((BUCKETS, 1 + dims))
+        self._by_block = np.zeros((BUCKETS, 1 + dims))
+
+    def add(self, key: str, place: int, value: NDArray[np.float64]) -> None:
+        """Take one value. key: of its sample. place: of the sample in the stream."""
+        row = np.concatenate(([1.0], value))
+        self._by_sequence[bucket(sequence_of(key))] += row
+        self._by_block[place // BLOCK_SAMPLES % BUCKETS] += row
+
+    def chosen(self) -> tuple[str, NDArray[np.float64]]:
+        """What is drawn, "sequence" or "block of 16 samples", and the sums (K, 1 + dims) of those with any value."""
+        by_sequence = self._by_sequence[self._by_sequence[:, 0] > 0]
+        if len(by_sequence) >= MIN_SEQUENCES:
+            return "sequence", by_sequence
+        return f"block of {BLOCK_SAMPLES} samples", self._by_block[self._by_block[:, 0] > 0]
+
+
+def bootstrap_means(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of 1,000 datasets made by drawing K of K clusters with replacement, always the same draws.
+
+    sums: (K, 1 + dims), count and sum of the values in each. Returns (1000, dims).
+    """
+    rng = np.random.default_rng(0)
+    count = len(sums)
+    means = []
+    for _ in range(DRAWS // _DRAWS_AT_ONCE):
+        drawn = rng.integers(count, size=(_DRAWS_AT_ONCE, count))
+        times = np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(np.float64)
+        totals = times @ sums
+        means.append(totals[:, 1:] / np.maximum(totals[:, :1], 1.0))
+    return np.concatenate(means)
+
+
+@lru_cache(maxsize=1024)
+def sequence_of(key: str) -> str:
+    """A sample's sequence: its key without the frame number at its end; its folder where there is no number.
+
+    `walk/frame_0012` and `walk/frame_0013` are of `walk/frame`; `cats/tom` is of `cats`.
+    """
+    numbered = re.fullmatch(r"(.*?)[ ._-]*\d+", key, flags=re.DOTALL)
+    return numbered[1] if numbered else key.rpartition("/")[0]
+
+
+@lru_cache(maxsize=1024)
+def bucket(sequence: str) -> int:
+    """The same bucket for a sequence on every machine, 0 to 4,095."""
+    digest = hashlib.blake2b(sequence.encode("utf-8", "surrogateescape"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % BUCKETS
+
+
+def wilson(hits: int, total: int) -> tuple[float, float]:
+    """95% interval of a share (Wilson 1927)."""
+    z, share = 1.96, hits / total
+    middle = share + z * z / (2 * total)
+    half = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return max(0.0, float((middle - half) / scale)), min(1.0, float((middle + half) / scale))
+
+
+def corrected_prevalence(share: float, false_alarms: float, power: float) -> float:
+    """The share behind a share of alarms, (share - false alarms) / (power - false alarms) (Rogan & Gladen 1978)."""
+    return float(np.clip((share - false_alarms) / (power - false_alarms), 0.0, 1.0))

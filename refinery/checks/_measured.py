@@ -1,0 +1,113 @@
+"""Where each geometric label of a batch is seen in the refined images: measured once, read by several checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refinery.checks._batch import CheckBatch
+from refinery.checks._displacement import Displacements, measure
+from refinery.checks._windows import (
+    DISC_MARGIN,
+    Windows,
+    contour_windows,
+    default_radius_px,
+    disc_windows,
+    edge_band,
+    image_window,
+    mask_windows,
+)
+from refinery.sample import FloatArray, Label
+
+GEOMETRIC: tuple[str, ...] = ("keypoint", "box", "polygon", "instance_mask", "semantic_mask")
+IMAGE_LABEL = "image"
+MIN_EXTENT_PX = 4.0
+FAR_PX = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLabels:
+    """All labels of a batch whose windows are built alike.
+
+    kind: point, box, contour, mask, image; "" for labels without a window, then the rest is None. jobs: (pair, label).
+    clipped: (M,) share of the window that is clipped in the refined image and not in the synthetic one.
+    """
+
+    kind: str
+    jobs: list[tuple[int, Label]]
+    windows: Windows | None = field(default=None, repr=False)
+    found: Displacements | None = field(default=None, repr=False)
+    clipped: FloatArray | None = field(default=None, repr=False)
+
+
+def measured_labels(batch: CheckBatch, radius_px: int) -> list[MeasuredLabels]:
+    """Every geometric label of the batch, searched for within radius_px; the frame where a pair has none."""
+    if radius_px not in batch.measured:
+        by_kind: dict[str, list[tuple[int, Label]]] = {}
+        for i, pair in enumerate(batch.pairs):
+            for label in _geometric(pair.labels):
+                by_kind.setdefault(_kind(label), []).append((i, label))
+        batch.measured[radius_px] = [_measured(kind, jobs, batch, radius_px) for kind, jobs in by_kind.items()]
+    found: list[MeasuredLabels] = batch.measured[radius_px]
+    return found
+
+
+def _measured(kind: str, jobs: list[tuple[int, Label]], batch: CheckBatch, radius_px: int) -> MeasuredLabels:
+    if not kind:
+        return MeasuredLabels(kind, jobs)
+    windows = _windows(kind, [label for _, label in jobs], batch.size_hw)
+    image_of = np.array([i for i, _ in jobs], dtype=np.intp)
+    found = measure(batch.synthetic_field, batch.refined_field, image_of, windows, radius_px)
+    return MeasuredLabels(kind, jobs, windows, found, _clipped(batch, image_of, windows))
+
+
+def _clipped(batch: CheckBatch, image_of: NDArray[np.intp], windows: Windows) -> FloatArray:
+    """Share of the points at which the refined image is black or white in all channels and its source is not: (M,)."""
+    height, width = batch.size_hw
+    x = np.clip(np.rint(windows.points_xy[..., 0]), 0, width - 1).astype(np.intp)
+    y = np.clip(np.rint(windows.points_xy[..., 1]), 0, height - 1).astype(np.intp)
+    newly = batch.newly_clipped[image_of[:, None], y, x]
+    return np.asarray(newly.mean(axis=1), dtype=np.float32)
+
+
+def _geometric(labels: Sequence[Label]) -> Sequence[Label]:
+    found = [label for label in labels if label.type in GEOMETRIC]
+    return found or [Label(IMAGE_LABEL, "box", np.zeros(0))]
+
+
+def _kind(label: Label) -> str:
+    """How the label's window is built; "" when it cannot be."""
+    if label.name == IMAGE_LABEL and label.value.size == 0:
+        return IMAGE_LABEL
+    if _too_small(label):
+        return ""
+    return {"keypoint": "point", "box": "box", "polygon": "contour"}.get(label.type, "mask")
+
+
+def _too_small(label: Label) -> bool:
+    """True for what has no window: NaN or absurd numbers, under 4 px, a mask without an edge."""
+    if label.type in ("instance_mask", "semantic_mask"):
+        return not edge_band(label.value).any()
+    values: list[float] = label.value.ravel().tolist()
+    if not sum(map(abs, values)) < FAR_PX:
+        return True
+    if label.type == "keypoint":
+        return not 0.0 <= label.extent_px < FAR_PX
+    x, y = values[0::2], values[1::2]
+    return min(max(x) - min(x), max(y) - min(y)) < MIN_EXTENT_PX
+
+
+def _windows(kind: str, labels: Sequence[Label], size_hw: tuple[int, int]) -> Windows:
+    if kind == IMAGE_LABEL:
+        return image_window(size_hw, len(labels))
+    values = [label.value for label in labels]
+    if kind == "point":
+        radii = [DISC_MARGIN * label.extent_px or default_radius_px(size_hw) for label in labels]
+        return disc_windows(np.array(values, dtype=np.float32), np.repeat(np.array(radii)[:, None], 2, axis=1))
+    if kind == "box":
+        corners = np.array(values, dtype=np.float32).reshape(-1, 2, 2)
+        return disc_windows(corners.mean(axis=1), np.abs(corners[:, 1] - corners[:, 0]) / 2 * np.float32(DISC_MARGIN))
+    return contour_windows(values) if kind == "contour" else mask_windows(values)

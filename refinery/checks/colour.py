@@ -1,0 +1,168 @@
+"""Did a labelled object change its colour in a way in which the rest of the image, and of the dataset, did not?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refinery.checks._batch import CheckBatch
+from refinery.checks._context import CheckContext
+from refinery.sample import Finding, Label, Pair
+
+TYPES: tuple[str, ...] = ("keypoint", "box", "polygon", "instance_mask")
+GRANTS = False
+SHARES = {"off_map": 0.2}
+DEFAULTS = {"off_map": np.inf}
+LIMITS = {"off_map": (0.08, 4.0)}
+MIN_CHROMA = 0.02
+POINTS = 500
+MIN_POINTS = 6
+INNER = 0.7
+"""An object's colour is taken from within this share of its reach, away from its edge."""
+
+OUTER = 1.1
+TRUST = 25.0
+"""The dataset's colour map counts as much as this many pixels of the image's own."""
+
+_Map = NDArray[np.float64]
+
+
+def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
+    """A fail for each labelled object whose colour lies off the map synthetic -> refined; nothing for gray images.
+
+    The map takes (two opponent colours, brightness, 1) to the refined opponent colours. It is learned on the dataset
+    (`learn`) and bent to each image by what of it lies outside the object, so that a cast or a gamma of the whole image
+    does not count. Without a calibration there is no verdict.
+    """
+    findings: list[list[Finding]] = [[] for _ in batch.pairs]
+    if "colour.map.0" not in context.thresholds:
+        return findings
+    for i, label, off in _off_map(batch, context):
+        if off > context.threshold("colour.off_map", label.name, DEFAULTS["off_map"]):
+            reason = f"colour changed otherwise than the image's ({off:.2f} off)"
+            unit = label.unit or "px"
+            findings[i].append(Finding(label.name, label.type, "fail", None, unit, reason, "colour", label.item))
+    return findings
+
+
+def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, str, float]]:
+    """("off_map", label name, value) of each object."""
+    yield from (("off_map", label.name, off) for _, label, off in _off_map(batch, context))
+
+
+def learn(pairs: Sequence[Pair]) -> Mapping[str, float]:
+    """The dataset's colour map as thresholds "colour.map.K", K < 8; empty for gray images."""
+    inputs, outputs = np.zeros((4, 4)), np.zeros((4, 2))
+    for pair in pairs:
+        if pair.synthetic.shape[2] == 3:
+            features, target = _colours([pair], _grid(pair.synthetic.shape[:2]))
+            inputs += features[0].T @ features[0] / features.shape[1]
+            outputs += features[0].T @ target[0] / features.shape[1]
+    if not inputs.any():
+        return {}
+    found = np.linalg.solve(inputs + 1e-3 * np.eye(4), outputs + 1e-3 * np.eye(4, 2))
+    return {f"colour.map.{k}": round(float(value), 6) for k, value in enumerate(found.ravel())}
+
+
+def _off_map(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[int, Label, float]]:
+    """(pair, label, how far its mean opponent colours lie from where the map puts them, over their size; 0 = on it)."""
+    jobs = [(i, label) for i, pair in enumerate(batch.pairs) for label in pair.labels if _has_colour(label)]
+    if batch.pairs[0].synthetic.shape[2] != 3 or not jobs:
+        return
+    places, image_of = _grid(batch.size_hw), np.array([i for i, _ in jobs])
+    features, target = _colours(batch.pairs, places)
+    inner, outer = _membership([label for _, label in jobs], places)
+    prior = np.array([context.thresholds.get(f"colour.map.{k}", float(k in (0, 3))) for k in range(8)]).reshape(4, 2)
+    maps = _maps(features, target, (~outer).astype(np.float64), image_of, prior)
+    count = inner.sum(axis=1)
+    weights = (inner / np.maximum(count, 1)[:, None])[:, None]
+    before, after = (np.matmul(weights, values[image_of]) for values in (features, target))
+    expected = np.matmul(before, maps)[:, 0]
+    after = after[:, 0]
+    size = np.maximum(np.maximum(_length(expected), _length(after)), 4 * MIN_CHROMA)
+    coloured = _length(before[:, 0, :2]) > MIN_CHROMA
+    off = np.where(coloured, _length(after - expected) / size, 0.0).tolist()
+    yield from ((*jobs[m], off[m]) for m in range(len(jobs)) if count[m] >= MIN_POINTS)
+
+
+def _has_colour(label: Label) -> bool:
+    """Whether the label says which pixels are its object's."""
+    if label.type not in TYPES or (label.type == "keypoint" and not label.extent_px > 0):
+        return False
+    return label.type == "instance_mask" or bool(np.isfinite(np.asarray(label.value, dtype=np.float64)).all())
+
+
+def _length(vectors: _Map) -> _Map:
+    return np.asarray(np.hypot(vectors[:, 0], vectors[:, 1]))
+
+
+def _maps(features: _Map, target: _Map, weights: _Map, image_of: NDArray[np.intp], prior: _Map) -> _Map:
+    """Ridge regression toward the dataset's map over points weighted by (M, P): (M, 4, 2).
+
+    features (N, P, 4), target (N, P, 2), image_of (M,).
+    """
+    off = target - features @ prior
+    seen = np.concatenate((features, off), axis=2)[image_of]
+    products = np.matmul(np.swapaxes(features[image_of] * weights[:, :, None], 1, 2), seen)
+    trust = TRUST * np.diag([0.05, 0.05, 0.05, 0.01])
+    found: _Map = prior + np.linalg.solve(products[:, :, :4] + trust, products[:, :, 4:])
+    return found
+
+
+def _grid(size_hw: Sequence[int]) -> NDArray[np.intp]:
+    """Rows and columns (2, P) of about POINTS pixels spread over the frame."""
+    step = max(1, int(np.sqrt(size_hw[0] * size_hw[1] / POINTS)))
+    rows, columns = np.mgrid[step // 2 : size_hw[0] : step, step // 2 : size_hw[1] : step]
+    return np.stack((rows.ravel(), columns.ravel()))
+
+
+def _colours(pairs: Sequence[Pair], places: NDArray[np.intp]) -> tuple[_Map, _Map]:
+    """Features (N, P, 4) of the synthetic, opponent colours (N, P, 2) of the refined images at the places."""
+    before, after = (
+        np.stack([image[places[0], places[1]] for image in images]).astype(np.float64)
+        for images in ([pair.synthetic for pair in pairs], [pair.refined for pair in pairs])
+    )
+    level = before.mean(axis=2, keepdims=True)
+    return np.concatenate((_opponent(before), level, np.ones_like(level)), axis=2), _opponent(after)
+
+
+def _opponent(colours: _Map) -> _Map:
+    """Red against green, yellow against blue: (N, P, 2)."""
+    red, green, blue = np.moveaxis(colours, 2, 0)
+    return np.stack(((red - green) / np.sqrt(2), (red + green - 2 * blue) / np.sqrt(6)), axis=2)
+
+
+def _membership(labels: Sequence[Label], places: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which places lie well inside each label's object, and which on it or next to it: (M, P) each."""
+    y, x = places.astype(np.float64)
+    boxes = np.array([_extent(label) for label in labels])
+    half = np.maximum(boxes[:, 1] - boxes[:, 0], 1.0)[:, :, None] / 2
+    middle = boxes.mean(axis=1)[:, :, None]
+    away = ((x - middle[:, 0]) / half[:, 0]) ** 2 + ((y - middle[:, 1]) / half[:, 1]) ** 2
+    inner, outer = away <= INNER**2, away <= OUTER**2
+    for m, label in enumerate(labels):
+        if label.type == "instance_mask":
+            inner[m], outer[m] = _in_mask(np.asarray(label.value, dtype=bool), places)
+    return inner, outer
+
+
+def _in_mask(mask: NDArray[np.bool_], places: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Places in a mask and 2 px from its edge, and all in it."""
+    rows, columns = places
+    found = mask[rows, columns]
+    inner = found.copy()
+    last_row, last_column = mask.shape[0] - 1, mask.shape[1] - 1
+    for dy, dx in ((-2, 0), (2, 0), (0, -2), (0, 2)):
+        inner &= mask[np.clip(rows + dy, 0, last_row), np.clip(columns + dx, 0, last_column)]
+    return inner, found
+
+
+def _extent(label: Label) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Corners of the label's bounding box; any for a mask."""
+    if label.type == "instance_mask":
+        return np.zeros(2), np.ones(2)
+    points = np.asarray(label.value, dtype=np.float64).reshape(-1, 2)
+    return points.min(axis=0) - label.extent_px, points.max(axis=0) + label.extent_px

@@ -1,0 +1,88 @@
+"""Is what a label points at still there, all of it? What of its own edges is found again at the place it moved to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refinery.checks._batch import CheckBatch
+from refinery.checks._context import CheckContext
+from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, MeasuredLabels, measured_labels
+from refinery.sample import Finding
+
+TYPES: tuple[str, ...] = GEOMETRIC
+GRANTS = False
+SHARES = {"gone": 0.1, "covered": 0.1}
+"""Of a label's false alarms, what each quantity may have."""
+
+DEFAULTS = {"gone": 0.65, "covered": 0.5}
+LIMITS = {"gone": (0.45, 0.9), "covered": (0.5, 0.9)}
+NEIGHBOURS = 4
+MIN_PART_ENERGY = 0.4
+"""Parts that hold less than this of their even share of the edges say nothing."""
+
+MIN_ENERGY = 0.01
+MIN_INSIDE = 0.5
+MAX_CLIPPED = 0.5
+
+
+def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
+    """A fail for each label that is gone or partly covered; nothing about the others.
+
+    gone: 1 - S at the peak, see `_displacement.measure`. covered: 1 - the lowest over the highest S of four
+    neighbouring twelfths of the label's window, so that what dims the whole image does not count.
+    """
+    findings: list[list[Finding]] = [[] for _ in batch.pairs]
+    for measured in measured_labels(batch, context.radius_px):
+        values = _quantities(measured)
+        for m, (i, label) in enumerate(measured.jobs):
+            if not values or label.name == IMAGE_LABEL or not _judgeable(measured, m):
+                continue
+            over = [name for name in values if values[name][m] > _limit(context, name, label.name)]
+            if over:
+                share = 1.0 - values[over[0]][m]
+                what = "gone" if over[0] == "gone" else "partly covered"
+                reason = f"{what}: {share:.0%} of {'it' if what == 'gone' else 'a part'} found again"
+                unit = label.unit or "px"
+                findings[i].append(Finding(label.name, label.type, "fail", None, unit, reason, "presence", label.item))
+    return findings
+
+
+def _limit(context: CheckContext, quantity: str, label: str) -> float:
+    return context.threshold(f"presence.{quantity}", label, DEFAULTS[quantity])
+
+
+def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, str, float]]:
+    """(quantity, label name, value) of each label that can be seen, the more suspicious the higher."""
+    for measured in measured_labels(batch, context.radius_px):
+        values = _quantities(measured)
+        for m, (_, label) in enumerate(measured.jobs):
+            if values and label.name != IMAGE_LABEL and _judgeable(measured, m):
+                yield from ((name, label.name, float(values[name][m])) for name in values)
+
+
+def _judgeable(measured: MeasuredLabels, m: int) -> bool:
+    """Seen in the synthetic image, and readable in the refined one."""
+    assert measured.found is not None
+    assert measured.clipped is not None
+    seen = measured.found.inside[m] >= MIN_INSIDE and measured.found.energy[m] >= MIN_ENERGY
+    return bool(seen and measured.clipped[m] <= MAX_CLIPPED)
+
+
+def _quantities(measured: MeasuredLabels) -> dict[str, NDArray[Any]]:
+    """gone and covered of each window: (M,); empty for labels without a window."""
+    if measured.found is None:
+        return {}
+    presence, share = measured.found.part_presence, measured.found.part_energy
+    count = presence.shape[1]
+    runs = (np.arange(count)[:, None] + np.arange(min(NEIGHBOURS, count))) % count
+    energy = share[:, runs].sum(axis=2)
+    found = (presence * share)[:, runs].sum(axis=2) / np.maximum(energy, 1e-9)
+    enough = energy > MIN_PART_ENERGY * NEIGHBOURS / count
+    lowest = np.where(enough, found, np.inf).min(axis=1)
+    highest = np.maximum(np.where(enough, found, -np.inf).max(axis=1), 0.05)
+    covered = np.where(enough.any(axis=1), 1.0 - np.clip(lowest / highest, -1.0, 1.0), 0.0)
+    return {"gone": 1.0 - measured.found.presence, "covered": covered}

@@ -1,0 +1,116 @@
+"""The end of the refine stream: quantise, check, encode and write what the refiner made, as its verdict demands."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+
+from refinery.checks import overall, run_checks
+from refinery.errors import OutputError, SampleError
+from refinery.formats._files import Files
+from refinery.formats._source import Sink, Source
+from refinery.journal import Line, finding_to_json
+from refinery.sample import Status
+from refinery.soften import soften
+from refinery.work import RefineOptions, Work
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Writes chunks of refined samples into a sink."""
+
+    source: Source
+    sink: Sink
+    files: Files
+    options: RefineOptions
+
+    def finish(self, chunk: list[Work]) -> list[Line]:
+        """Quantise, check and deliver a chunk; its manifest lines."""
+        usable = [work for work in chunk if work.refined is not None]
+        for work in usable:
+            work.stored = work.quantised(1.0)
+        context = self.options.context
+        if context is not None:
+            for work, findings in zip(usable, run_checks([work.pair() for work in usable], context), strict=True):
+                work.findings = findings
+            if self.options.on_drift == "soften":
+                soften(usable, context)
+        return [self._deliver(work) for work in chunk]
+
+    def _deliver(self, work: Work) -> Line:
+        """Write the sample's files as its verdict demands."""
+        sample = work.sample
+        lost = [line for path in sample.sidecars if (line := self._carry_sidecar(path))]
+        work.error = "; ".join([work.error, *lost] if work.error else lost)
+        if work.data is None or work.decoded is None or work.error:
+            return self._reject(work)
+        if work.strength == 0.0:
+            self.sink.write_image(sample, work.data)
+            return _line(work, "softened", work.data)
+        try:
+            refined = self.source.encode(work.stored, work.decoded)
+        except SampleError as error:
+            work.error = f"{sample.image}: {error}"
+            return self._reject(work)
+        if overall(work.findings) == "fail" and self.options.on_drift == "quarantine":
+            return self._quarantine(work, work.data, refined)
+        self.sink.write_image(sample, refined)
+        return _line(work, _status(work), refined)
+
+    def _quarantine(self, work: Work, data: bytes, refined: bytes) -> Line:
+        """Deliver the synthetic image and keep the refined one apart."""
+        self.sink.write_image(work.sample, data)
+        suffix = ".npy" if work.decoded is not None and work.decoded.format == "NPY" else ""
+        self.files.write_own(f"quarantine/{work.sample.image}{suffix}", refined)
+        work.strength = 0.0
+        return _line(work, "quarantined", data)
+
+    def _reject(self, work: Work) -> Line:
+        """Carry the image as it is; one that cannot even be copied is listed and is all that is missing."""
+        if work.data is not None:
+            self.sink.write_image(work.sample, work.data)
+        else:
+            with contextlib.suppress(SampleError):  # it is listed with the error of reading it
+                self.sink.carry(work.sample.image)
+        work.strength = 0.0
+        return _line(work, "rejected", work.data or b"")
+
+    def _carry_sidecar(self, path: str) -> str:
+        """Carry a sidecar and compare what stands in the output with what stands in the input.
+
+        Returns why it could not be read; empty when all is well.
+        """
+        try:
+            self.sink.carry(path)
+        except SampleError as error:
+            return str(error)
+        try:
+            expected = self.source.read_file(path)
+        except SampleError:  # copied, but too large to be compared in memory, or no label
+            return ""
+        if self.sink.read_back(path) != expected:
+            raise OutputError(f"{path}: differs from its source after copying; check the disk, then run it again")
+        return ""
+
+
+def _status(work: Work) -> Status:
+    if work.strength < 1.0:
+        return "softened"
+    return "kept" if overall(work.findings) == "fail" else "refined"
+
+
+def _line(work: Work, status: Status, delivered: bytes) -> Line:
+    was = {"was": [finding_to_json(finding) for finding in work.was]} if work.was else {}
+    return {
+        "key": work.sample.key,
+        "image": work.sample.image,
+        "status": status,
+        "strength": work.strength,
+        "labels": [finding_to_json(finding) for finding in work.findings],
+        **was,
+        "problems": list(work.problems),
+        "source_sha256": hashlib.sha256(work.data or b"").hexdigest(),
+        "refined_sha256": hashlib.sha256(delivered).hexdigest(),
+        "error": work.error,
+    }

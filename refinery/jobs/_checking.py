@@ -1,0 +1,66 @@
+"""What a job tells the label checks: tolerances, decoys, the probe, thresholds calibrated on the job's own pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from math import isclose, isfinite
+from typing import Any
+
+from refinery.artifact import Artifact
+from refinery.checks import CheckContext, calibrate
+from refinery.config import parse_max_drift
+from refinery.formats._source import Source
+from refinery.jobs._pairs import read_decoys
+from refinery.runtime.probe_session import open_probe
+from refinery.sample import Pair
+
+
+def open_context(max_drift: str, false_alarms: float, source: Source, model: Artifact | None) -> CheckContext:
+    """The context of a job before it is calibrated."""
+    probe = open_probe(model) if model is not None else None
+    context = CheckContext(max_drift=parse_max_drift(max_drift), false_alarms=false_alarms, probe=probe)
+    return context.with_decoys(read_decoys(source))
+
+
+def calibrated(
+    context: CheckContext, model: Artifact | None, pairs: Callable[[], list[Pair]], seed: int
+) -> tuple[CheckContext, dict[str, Any]]:
+    """The context with thresholds, the artifact's where they are for this rate of false alarms; and their record.
+
+    pairs: called where they have to be measured.
+    """
+    given = model.manifest.check_thresholds if model is not None else {}
+    known = {name: value for name, value in given.items() if isinstance(value, int | float) and isfinite(value)}
+    if isclose(known.get("calibration.false_alarms", 0.0), context.false_alarms, rel_tol=1e-6):
+        return replace(context, thresholds=known), _record("artifact", context, known)
+    found = calibrate(pairs(), context, seed)
+    return found, _record("measured" if found.thresholds else "defaults", context, found.thresholds)
+
+
+def recalled(context: CheckContext, record: Mapping[str, Any]) -> CheckContext:
+    """The context with the thresholds that an earlier run of the job wrote down."""
+    return replace(context, thresholds=record["thresholds"])
+
+
+def calibration_sentence(record: Mapping[str, Any]) -> str:
+    """Where the thresholds come from, for a person."""
+    wanted, held = record["false_alarms"], record["thresholds"].get("calibration.false_alarms", 0.0)
+    if record["from"] == "defaults":
+        return "checks: default thresholds, there are too few samples to calibrate them on"
+    if record["from"] == "artifact":
+        return f"checks: calibrated when the refiner was trained, to {wanted:.1%} false alarms"
+    pairs = int(record["thresholds"].get("calibration.pairs", 0))
+    few = f", which are too few for less than {held:.1%}" if held > wanted * 1.001 else ""
+    return f"checks: calibrated on {pairs} samples of this dataset to {wanted:.1%} false alarms{few}"
+
+
+def unknown_tolerances(context: CheckContext, drift: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each name of --max-drift that no label has."""
+    for name in context.max_drift:
+        if name and not name.startswith("*") and name not in drift:
+            yield f"--max-drift: no label named {name!r} was found; labels: {', '.join(drift) or 'none'}"
+
+
+def _record(origin: str, context: CheckContext, thresholds: Mapping[str, float]) -> dict[str, Any]:
+    return {"from": origin, "false_alarms": context.false_alarms, "thresholds": dict(thresholds)}

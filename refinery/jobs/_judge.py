@@ -1,0 +1,107 @@
+"""What judges the labels of a trained refiner: its probe, and the thresholds of the checks; made at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refinery.artifact import ProbeFiles
+from refinery.checks import CheckContext, calibrate
+from refinery.config import TrainConfig
+from refinery.image import from_float, to_float
+from refinery.labels import LabelReader
+from refinery.sample import FloatArray, Pair
+
+Refine = Callable[[Sequence[FloatArray]], list[FloatArray]]
+
+
+@dataclass(frozen=True)
+class Judges:
+    """probe: as files for the artifact, None when there is nothing it could learn. thresholds: of the checks."""
+
+    probe: ProbeFiles | None
+    thresholds: dict[str, float]
+
+
+def make_judges(
+    checkpoint: Path,
+    reader: LabelReader,
+    synthetic: Any,
+    held_out: Any,
+    context: CheckContext,
+    config: TrainConfig,
+    say: Callable[[str], None],
+) -> Judges:
+    """Train the probe out of fold on all synthetic images, measure it against what this refiner does, calibrate.
+
+    checkpoint: of the refiner that will be exported. synthetic, held_out: ImageSets. The probe shares no network with
+    the guides that shaped the refiner.
+    """
+    refine = _refiner_of(checkpoint)
+    probe = _probe(reader, synthetic, held_out, context, config, refine, say) if config.probe else None
+    files = None
+    if probe is not None:
+        from refinery.export import export_probe
+
+        files = export_probe(probe)
+        context = replace(context, probe=probe.prober())
+    pairs = _pairs(reader, held_out, refine)
+    decoys = [(pair.sample.key, pair.synthetic) for pair in pairs[:: max(1, len(pairs) // 32)]]
+    return Judges(files, dict(calibrate(pairs, context.with_decoys(decoys), config.seed).thresholds))
+
+
+def _probe(
+    reader: LabelReader,
+    synthetic: Any,
+    held_out: Any,
+    context: CheckContext,
+    config: TrainConfig,
+    refine: Refine,
+    say: Callable[[str], None],
+) -> Any:
+    from refinery.training.probe import ProbeSettings, measure_probe, train_probe
+
+    images, samples = [*synthetic.images, *held_out.images], [*synthetic.samples, *held_out.samples]
+    keys = [sample.key for sample in samples]
+    labels = [reader.read(s, (i.shape[0], i.shape[1]))[0] for s, i in zip(samples, images, strict=True)]
+    settings = ProbeSettings(steps=config.probe_steps)
+    probe = train_probe(images, keys, labels, settings, context, config.seed, say)
+    if probe is None:
+        return None
+    probe = measure_probe(probe, images, keys, labels, context, config.seed, settings, refine)
+    for sentence in probe.sentences():
+        say(sentence)
+    return probe
+
+
+def _pairs(reader: LabelReader, held_out: Any, refine: Refine) -> list[Pair]:
+    """The held-out samples and what the refiner makes of them, as they would be stored."""
+    labels = [
+        reader.read(s, (i.shape[0], i.shape[1]))[0] for s, i in zip(held_out.samples, held_out.images, strict=True)
+    ]
+    before = [to_float(image) for image in held_out.images]
+    after = [to_float(from_float(image, held_out.bits)) for image in refine(before)]
+    return [Pair(*row) for row in zip(held_out.samples, before, after, labels, strict=True)]
+
+
+def _refiner_of(path: Path) -> Refine:
+    """The refiner of a checkpoint, on the CPU in fp32."""
+    import torch
+
+    from refinery.export import rebuild
+    from refinery.runtime.batching import refine_images
+    from refinery.training import checkpoint
+
+    refiner = rebuild(checkpoint.load(path)).eval()
+
+    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            refined: NDArray[np.float32] = refiner(torch.from_numpy(images)).numpy()
+        return refined
+
+    return lambda images: refine_images(run, images)

@@ -1,0 +1,126 @@
+"""What a refine job came to: counts, verdicts, drift, the worst samples, from the manifest alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from refinery.checks import CheckContext, DriftSummary, describe_power, overall
+from refinery.checks._worst import Worst
+from refinery.dataset import open_dataset
+from refinery.errors import OutputError
+from refinery.formats._source import Source
+from refinery.jobs._pairs import make_pair
+from refinery.journal import Line, finding_from_json
+from refinery.labels import LabelReader
+from refinery.report.worst import Row
+from refinery.sample import VERDICTS, Pair, Sample
+
+POWER_PAIRS = 32
+PROBLEMS_NAMED = 10
+
+
+class Tally:
+    """Adds the lines of a manifest up, so that an interrupted job sums up like any other."""
+
+    def __init__(self, context: CheckContext | None) -> None:
+        self.context = context
+        self.status: Counter[str] = Counter()
+        self.verdicts: Counter[str] = Counter(dict.fromkeys(VERDICTS, 0))
+        self.strengths: Counter[float] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.drift = DriftSummary()
+        self.worst = Worst(context or CheckContext())
+        self.measured: list[Sample] = []
+        self.problems: list[str] = []
+        self.unread = 0
+
+    def add(self, line: Line) -> None:
+        """Take one sample."""
+        self.unread += len(line["problems"])
+        self.problems += line["problems"][: PROBLEMS_NAMED - len(self.problems)]
+        self.status[line["status"]] += 1
+        if line["status"] == "rejected" or self.context is None:
+            return
+        findings = [finding_from_json(label) for label in line["labels"]]
+        was = [finding_from_json(label) for label in line.get("was", ())]
+        self.verdicts[overall(findings)] += 1
+        self.failures.update({finding.label for finding in (*findings, *was) if finding.verdict == "fail"})
+        self.drift.add(findings, line["key"], was)
+        self.worst.add(line["key"], line["image"], was or findings, status=line["status"], strength=line["strength"])
+        if line["status"] == "softened":
+            self.strengths[line["strength"]] += 1
+        if line["status"] in ("refined", "kept") and len(self.measured) < POWER_PAIRS:
+            self.measured.append(Sample(line["key"], line["image"]))
+
+    def summary(self, power: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """What `summary.json` holds."""
+        total, named = self.status.total(), len(self.problems)
+        false_alarms = self.context.false_alarms if self.context is not None else 0.01
+        detects = {name: found["detects"] for name, found in power.items()}
+        return {
+            "samples": total,
+            "refined": total - self.status["rejected"] - self.status["quarantined"],
+            "rejected": self.status["rejected"],
+            "quarantined": self.status["quarantined"],
+            "softened": self.status["softened"],
+            "strengths": {
+                f"{strength:g}": self.strengths[strength] for strength in sorted(self.strengths, reverse=True)
+            },
+            "verdicts": dict(self.verdicts),
+            "failures": dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
+            "drift": self.drift.as_dict(detects, false_alarms),
+            "power": {name: dict(found) for name, found in power.items()},
+            "worst": self.worst.entries(),
+            "problems": self.problems + ([f"{self.unread - named:,} more sidecars"] if self.unread > named else []),
+        }
+
+
+def summarise(
+    lines: Iterator[Line], source: Source, out: Path, context: CheckContext | None, labels: LabelReader | None
+) -> dict[str, Any]:
+    """The summary of a job whose output is complete."""
+    tally = Tally(context)
+    for line in lines:
+        tally.add(line)
+    power: Mapping[str, Mapping[str, Any]] = {}
+    if context is not None and labels is not None and tally.measured:
+        power = describe_power(_delivered(tally.measured, source, out, labels), context)
+    return tally.summary(power)
+
+
+def worst_rows(entries: Sequence[Mapping[str, Any]], pairs: Mapping[str, Pair]) -> list[Row]:
+    """Rows of the picture of worst samples, from their entries and pairs by key."""
+    rows = []
+    for entry in entries:
+        if (pair := pairs.get(entry["key"])) is None:
+            continue
+        own = (label for label in pair.labels if (label.name, label.item) == (entry["label"], entry["item"]))
+        rows.append(Row(entry, pair, next(own, None)))
+    return rows
+
+
+def write_worst(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write `worst.json`. Raises OutputError."""
+    try:
+        (folder / "worst.json").write_text(json.dumps(list(entries), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder / 'worst.json'}: cannot be written ({error.strerror})") from error
+
+
+def _delivered(samples: Sequence[Sample], source: Source, out: Path, labels: LabelReader) -> list[Pair]:
+    """Pairs of samples as they stand in the output."""
+    wanted = {sample.key for sample in samples}
+    single = Path(samples[0].image).parts[0] if source.layout == "hdf5" else ""
+    refined = open_dataset(out / single, source.layout) if (out / single).is_file() else open_dataset(out)
+    pairs: list[Pair] = []
+    for entry in source.entries():
+        if len(pairs) == len(wanted):
+            break
+        if isinstance(entry, Sample) and entry.key in wanted:
+            synthetic, delivered = (each.decode(each.read(entry), entry) for each in (source, refined))
+            pairs.append(make_pair(entry, synthetic, delivered, labels))
+    return pairs

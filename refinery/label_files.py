@@ -1,0 +1,172 @@
+"""Which files of a dataset are about many images, which of their entries is about one, and when folders are classes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from refinery.annotations import SHARED_SUFFIXES, Shared, one_line, open_shared
+from refinery.errors import LabelError, SampleError
+from refinery.formats._names import PICTURE_FOLDERS, is_label_folder
+from refinery.formats._source import Source
+from refinery.sample import Sample
+
+MAX_BYTES = 512 << 20
+MAX_FILES = 256
+CLASS_FOLDERS = 1000
+IMAGES_EACH = 8
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+class ImageIndex:
+    """Finds a sample's image in a file about many images: by its path, then by its file name, then by its stem.
+
+    Images outside the folder that the file lies in (or that its `annotations` folder lies in) are none of it, nor are
+    images of `val` where the file is called `..._train`.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self._folder = PurePosixPath(shared.path).parent.as_posix().removeprefix(".")
+        self._scope = _scope(PurePosixPath(shared.path).parent)
+        self._splits = _splits(shared.path)
+        self._by_path: dict[str, str] = {}
+        self._by_name: dict[str, list[str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
+        for name in shared.names:
+            path = PurePosixPath(name.replace("\\", "/"))
+            self._by_path.setdefault(path.as_posix(), name)
+            self._by_name.setdefault(path.name, []).append(name)
+            self._by_stem.setdefault(path.stem, []).append(name)
+
+    def find(self, image: str) -> tuple[str, int] | None:
+        """The file's own name for an image of the dataset and how sure that is (2 to 0); None when it has none."""
+        splits = _splits(image)
+        if not image.startswith(self._scope) or (splits and self._splits and not splits & self._splits):
+            return None
+        path = PurePosixPath(image)
+        for exact in (image.removeprefix(f"{self._folder}/"), image):
+            if exact in self._by_path:
+                return self._by_path[exact], 2
+        for certainty, found in ((1, self._by_name.get(path.name, ())), (0, self._by_stem.get(path.stem, ()))):
+            name = _alike(found, path)
+            if name is not None:
+                return name, certainty
+        return None
+
+
+def entries_about(image: str, indices: Sequence[ImageIndex]) -> list[tuple[Shared, str]]:
+    """(file, its name for the image) for each file about many images; of files of one kind only the surest."""
+    found = [(index.shared, answer) for index in indices if (answer := index.find(image)) is not None]
+    best: dict[str, int] = {}
+    for shared, (_, certainty) in found:
+        best[_kind(shared)] = max(best.get(_kind(shared), 0), certainty)
+    return [(shared, name) for shared, (name, certainty) in found if certainty == best[_kind(shared)]]
+
+
+def look_over(source: Source) -> tuple[list[ImageIndex], frozenset[str], list[str]]:
+    """One reading of a dataset: its files about many images, the folders that are classes, and what cannot be read.
+
+    Raises LabelError where the files about many images are more than 512 MB together.
+    """
+    paths: list[str] = []
+    folders = ClassFolders()
+    for entry in source.entries():
+        if isinstance(entry, Sample):
+            folders.add(entry.image)
+        elif entry.path.lower().endswith(SHARED_SUFFIXES) and len(paths) < MAX_FILES:
+            paths.append(entry.path)
+    indices, problems = _open_all(source, paths)
+    return indices, folders.names(), problems
+
+
+class ClassFolders:
+    """Counts images by folder and tells whether the folders' names are classes, as in ImageFolder collections."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._depths: set[int] = set()
+
+    def add(self, image: str) -> None:
+        """Count one image by its path."""
+        parts = PurePosixPath(image).parts
+        self._depths.add(len(parts))
+        if len(self._counts) <= CLASS_FOLDERS:
+            self._counts[parts[-2] if len(parts) > 1 else ""] += 1
+
+    def names(self) -> frozenset[str]:
+        """The folders, where all images lie equally deep in 2 to 1000 folders of 8 images and more; else nothing.
+
+        Numbers, splits, `images` and names that differ in a number only are parts of a dataset and no classes.
+        """
+        plain = {re.sub(r"[\d._ -]+", "", name.lower()) for name in self._counts}
+        is_part = plain & {"", *_SPLITS, *PICTURE_FOLDERS} or any(map(is_label_folder, self._counts))
+        few = 2 <= len(self._counts) <= CLASS_FOLDERS and min(self._counts.values()) >= IMAGES_EACH
+        if is_part or not few or len(self._depths) > 1 or len(plain) < len(self._counts):
+            return frozenset()
+        return frozenset(self._counts)
+
+
+def _open_all(source: Source, paths: Iterable[str]) -> tuple[list[ImageIndex], list[str]]:
+    indices: list[ImageIndex] = []
+    problems: list[str] = []
+    total = 0
+    for path in paths:
+        total += _size(source, path)
+        if total > MAX_BYTES:
+            raise LabelError(
+                f"{path}: the annotation files of this dataset are more than {MAX_BYTES >> 20} MB together; expected "
+                "less; split the dataset, or move those files out of it and check without them"
+            )
+        try:
+            shared = open_shared(source.read_file(path), path)
+        except (LabelError, SampleError) as error:
+            problems.append(one_line(error))
+            continue
+        if shared is not None:
+            indices.append(ImageIndex(shared))
+    return indices, problems
+
+
+def _size(source: Source, path: str) -> int:
+    """Bytes of a file, 0 where only the layout knows; what is read is bounded by the layout."""
+    try:
+        return (source.root / path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _kind(shared: Shared) -> str:
+    return PurePosixPath(shared.path).suffix.lower()
+
+
+def _scope(folder: PurePosixPath) -> str:
+    """The folder that a file speaks for, with a slash: what stands above its `annotations` or `labels` folder."""
+    kept: list[str] = []
+    for part in folder.parts:
+        if is_label_folder(part):
+            break
+        kept.append(part)
+    return "/".join([*kept, ""]) if kept else ""
+
+
+def _splits(path: str) -> frozenset[str]:
+    """The splits that a path names as a word: instances_train2017.json -> train."""
+    return frozenset(_SPLITS[word] for word in re.findall(r"[a-z]+", path.lower()) if word in _SPLITS)
+
+
+def _alike(names: Sequence[str], image: PurePosixPath) -> str | None:
+    """The name that shares most folders with the image, counted from the end; None where two share as many."""
+    if len(names) < 2:
+        return names[0] if names else None
+    wanted = image.parts[-2::-1]
+
+    def shared_folders(name: str) -> int:
+        folders = PurePosixPath(name.replace("\\", "/")).parts[-2::-1]
+        same = [one == other for one, other in zip(folders, wanted, strict=False)]
+        return same.index(False) if False in same else len(same)
+
+    ranked = sorted(names, key=shared_folders, reverse=True)
+    return ranked[0] if shared_folders(ranked[0]) > shared_folders(ranked[1]) else None

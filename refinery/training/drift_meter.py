@@ -1,0 +1,138 @@
+"""How far the labels of one set of synthetic images move while a refiner trains, noise taken out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refinery import registry
+from refinery.checks import CheckBatch, CheckContext
+from refinery.sample import FloatArray, Label, Pair, Sample
+from refinery.training.appearance import augment
+from refinery.training.guide import Guide
+from refinery.training.probe_targets import probe_drift
+
+SHARE = 0.95
+NULL_STRENGTH = 0.3
+"""Of the changes in looks that the geometry check's own noise is taken from: about what a refiner does."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far one label of the control images moved: the 95% drift in its unit, noise taken out, and its tolerance."""
+
+    p95: float
+    tolerance: float
+    unit: str
+
+    @property
+    def ratio(self) -> float:
+        """The drift in tolerances."""
+        return self.p95 / max(self.tolerance, 1e-6)
+
+    def numbers(self) -> dict[str, Any]:
+        """For stats.jsonl."""
+        return {"p95": round(self.p95, 4), "unit": self.unit, "tolerance": self.tolerance}
+
+
+@dataclass(frozen=True)
+class Control:
+    """Synthetic images of one shape that no network is trained on: (H, W, C) float32 in [-1, 1]."""
+
+    samples: Sequence[Sample]
+    images: Sequence[FloatArray]
+    labels: Sequence[tuple[Label, ...]]
+
+    def batch(self, device: torch.device) -> Tensor:
+        """(N, C, H, W)."""
+        stacked = torch.from_numpy(np.stack(self.images)).permute(0, 3, 1, 2)
+        return stacked.to(device, memory_format=torch.channels_last)
+
+
+class DriftMeter:
+    """Measures by two networks, `watchers`, what they can read, and by the geometry check what has a geometry.
+
+    Where labels have none, that check measures the whole image. No watchers: by the check alone.
+    """
+
+    def __init__(
+        self, watchers: Sequence[Guide], control: Control, context: CheckContext, device: torch.device
+    ) -> None:
+        self.watchers, self.control, self.context = watchers, control, context
+        self.batch = control.batch(device)
+        self._before: list[Tensor] = []
+        self._unmoved: dict[str, Drift] | None = None
+
+    def measure(self, refined: Tensor) -> dict[str, Drift]:
+        """Drift by label name in refined images (N, C, H, W) of the control images: what sees more counts."""
+        found = self._watched(refined)
+        for name, drift in self._checked(refined).items():
+            if name not in found or drift.p95 > found[name].p95:
+                found[name] = drift
+        return found
+
+    def _watched(self, refined: Tensor) -> dict[str, Drift]:
+        """By two networks: what they agree on is drift, what they disagree on is their noise.
+
+        With m the mean of the changes of their answers and h half the difference, the noise in m is distributed like h
+        if the networks err independently: p95^2 = q95(|m|)^2 - q95(|h|)^2. Where both are misled alike it counts as
+        drift, which errs on the safe side.
+        """
+        if not self.watchers:
+            return {}
+        if not self._before:
+            self._before = [watcher.answer_all(self.batch) for watcher in self.watchers]
+        (first, second), plan = self.watchers, self.watchers[0].plan
+        changes = [w.answer_all(refined) - before for w, before in zip(self.watchers, self._before, strict=True)]
+        start = (self._before[0] + self._before[1]) / 2
+        mean, half = ((changes[0] + sign * changes[1]) / 2 for sign in (1, -1))
+        seen, noise = (
+            torch.quantile(probe_drift(plan.probe, start, start + change).float(), SHARE, dim=0)
+            for change in (mean, half)
+        )
+        p95 = (seen.square() - noise.square()).clamp(min=0).sqrt().cpu() / torch.minimum(first.slopes, second.slopes)
+        found: dict[str, Drift] = {}
+        for p, (part, tolerance) in enumerate(zip(plan.parts, plan.tolerances, strict=True)):
+            if bool(first.heeded[p] & second.heeded[p]):
+                drift = Drift(float(p95[p]), tolerance, part.unit)
+                found[part.name] = max(found.get(part.name, drift), drift, key=lambda d: d.p95)
+        return found
+
+    def _checked(self, refined: Tensor) -> dict[str, Drift]:
+        """By the geometry check, less what it sees in images that were changed in looks only."""
+        if self._unmoved is None:
+            changed = augment(self.batch.cpu(), torch.Generator().manual_seed(0), NULL_STRENGTH)
+            self._unmoved = self._geometry(changed)
+        found = {}
+        for name, drift in self._geometry(refined.cpu()).items():
+            noise = self._unmoved[name].p95 if name in self._unmoved else 0.0
+            found[name] = Drift(math.sqrt(max(0.0, drift.p95**2 - noise**2)), drift.tolerance, drift.unit)
+        return found
+
+    def _geometry(self, refined: Tensor) -> dict[str, Drift]:
+        """95% drift by label name, as the geometry check measures it."""
+        check, control = registry.find("check", "geometry").check, self.control
+        arrays = refined.permute(0, 2, 3, 1).numpy()
+        pairs = [Pair(*row) for row in zip(control.samples, control.images, arrays, control.labels, strict=True)]
+        drifts: dict[str, list[float]] = {}
+        for start in range(0, len(pairs), 32):
+            for findings in check(CheckBatch(pairs[start : start + 32]), self.context):
+                for finding in findings:
+                    if finding.drift is not None:
+                        drifts.setdefault(finding.label, []).append(finding.drift)
+        return {
+            name: Drift(float(np.quantile(values, SHARE)), self.context.tolerance(name), "px")
+            for name, values in drifts.items()
+            if len(values) >= max(4, len(pairs) // 4)
+        }
+
+
+def worst(drifts: Mapping[str, Drift]) -> float:
+    """The largest drift in tolerances; 0 without any."""
+    return max((drift.ratio for drift in drifts.values()), default=0.0)

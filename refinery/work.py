@@ -1,0 +1,65 @@
+"""One sample on its way through the refine stream, and what the stream is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from refinery.checks import CheckContext
+from refinery.config import OnDrift
+from refinery.image import Decoded, from_float, to_float
+from refinery.labels import LabelReader
+from refinery.sample import Finding, FloatArray, Label, Pair, Sample
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """How to stream. channels: what the refiner takes. context, labels: None leaves the label checks out.
+
+    chunk_samples: see `refine.chunk_size`.
+    """
+
+    channels: int
+    batch_size: int = 0
+    workers: int = 0
+    chunk_samples: int = 8
+    on_drift: OnDrift = "soften"
+    context: CheckContext | None = None
+    labels: LabelReader | None = None
+
+
+@dataclass
+class Work:
+    """One sample on its way through the stream; `error` set means it is carried as it is and listed as rejected.
+
+    synthetic, refined: (H, W, C) float32 in [-1, 1]. stored: (H, W, C) uint8 or uint16, what will be encoded; None when
+    the file is delivered as it was. findings: of what is delivered. was: what was found in the image as it was refined,
+    for the labels whose verdict softening changed. strength: 1 as refined, 0 the synthetic image.
+    """
+
+    sample: Sample
+    data: bytes | None = None
+    decoded: Decoded | None = None
+    synthetic: FloatArray | None = None
+    refined: FloatArray | None = None
+    stored: Any = None
+    labels: tuple[Label, ...] = ()
+    problems: tuple[str, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+    was: list[Finding] = field(default_factory=list)
+    strength: float = 1.0
+    error: str = ""
+
+    def quantised(self, strength: float) -> Any:
+        """x + strength (R(x) - x) in the file's own bit depth: (H, W, C) uint8 or uint16."""
+        assert self.decoded is not None
+        assert self.synthetic is not None
+        assert self.refined is not None
+        if strength == 1.0:
+            return from_float(self.refined, self.decoded.bits)
+        return from_float(self.synthetic + strength * (self.refined - self.synthetic), self.decoded.bits)
+
+    def pair(self) -> Pair:
+        """The synthetic image and what is stored, as the checks see them."""
+        assert self.synthetic is not None
+        return Pair(self.sample, self.synthetic, to_float(self.stored), self.labels)
