@@ -34,7 +34,7 @@ from refinery.realism import equalise
 from refinery.training import appearance
 
 CLAIM = "The label budget holds the labels of a refiner within it, and realism rises with the budget"
-POINTS = {"eyes": "iris_center", "signs": "corners"}
+POINTS = {"eyes": "iris_center", "signs": "box"}
 FINDER_STEPS = {"eyes": 900, "signs": 1800}
 COMPARED = 1000
 
@@ -158,13 +158,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     name = f"{arguments.dataset}-{arguments.budget}"
     trained, refined = arguments.work / name, arguments.work / f"{name}-refined"
     refinery = [sys.executable, "-m", "refinery"]
+    settings = arguments.work / "as-is.toml"
+    settings.write_text('[train]\nprobe = false\n[refine]\ncheck = false\non_drift = "keep"\n')
     if not (trained / "summary.json").exists():
         command = [*refinery, "train", "--real", arguments.real, "--synthetic", arguments.synthetic, "--out", trained]
         command += ["--steps", arguments.steps, "--max-drift", arguments.budget]
+        command += [] if arguments.probe else ["--config", settings]
         subprocess.run([str(part) for part in command], check=True)
     if not refined.exists():
-        settings = arguments.work / "as-is.toml"
-        settings.write_text('[refine]\ncheck = false\non_drift = "keep"\n')
         command = [*refinery, "refine", arguments.synthetic, "--out", refined, "--model", trained, "--config", settings]
         subprocess.run([str(part) for part in command], check=True)
     label = POINTS[arguments.dataset]
@@ -231,6 +232,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--work", type=Path, default=Path("work"))
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--probe", action="store_true", help="train the label probe, too, which shapes no refiner")
     arguments = parser.parse_args()
     path = RESULTS / "label_budget.json"
     cases = json.loads(path.read_text())["cases"] if path.exists() else {}

@@ -176,6 +176,11 @@ def test_power_that_is_not_there_is_said():
     }
 
 
+def test_the_power_over_a_class_is_the_share_of_flips_that_is_found():
+    flips = {"kind": {"detects": 1.0, "unit": "flip", "power": 0.93, "coverage": 0.8}}
+    assert text.power_rows(flips) == {"kind": "detects 93% of flips, in 80% of objects"}
+
+
 def test_refine_text_says_what_was_softened():
     verdicts = {"pass": 10, "fail": 0, "abstain": 0, "not_checkable": 0}
     result = {"out": "out", "samples": 10, "refined": 10, "rejected": 0, "quarantined": 0, "images_per_s": 5.0}

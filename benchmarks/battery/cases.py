@@ -33,6 +33,9 @@ pictograms (signs), and all seeds. Most edits that the bar names are in both: wi
 other looks. Edits that stand in the score split alone are met nowhere else.
 """
 
+MIN_VISIBLE = 0.05
+"""An edit that changes no sub-pixel by this much did nothing: another hue of a gray sign, no room for one more."""
+
 _SEEDS = {"tune": 1, "score": 2}
 
 
@@ -136,6 +139,8 @@ def _edited(
     index = int(rng.integers(len(discs)))
     after = kind.edits[edit.how](scene, index, amount, rng) if edit.how in kind.edits else scene
     touched = touched_by_scene(kind, edit, scene, after, index)
+    if edit.how in kind.edits and np.abs(kind.draw(after) - kind.draw(scene)).max() < MIN_VISIBLE:
+        touched = ()
     shown = other_scene if edit.how == "wrong_pair" else after
     fine = kind.draw(_swapped(kind, shown, severity, retexture))
     if edit.how in FLOWS:

@@ -63,9 +63,11 @@ class EditScore(NamedTuple):
 
 
 def score_edit(kind: Kind, found: Iterable[tuple[Case, Sequence[Finding]]]) -> EditScore:
-    """Count what was noticed in cases of one edit."""
+    """Count what was noticed in cases of one edit; where it could do nothing there was nothing to notice."""
     score = EditScore(Tally(), Tally(), Tally())
     for case, findings in found:
+        if not case.touched:
+            continue
         by_place = {(finding.label, finding.item): finding for finding in findings}
         _add(score.samples, findings)
         named = [touched for touched in case.touched if touched.name != WHOLE]

@@ -6,13 +6,20 @@ from collections import Counter
 from typing import Any
 
 from refinery.artifact import Artifact
-from refinery.checks import CheckContext, DriftSummary, describe_power, overall, run_checks
+from refinery.checks import CheckContext, DriftSummary, overall, run_checks
 from refinery.checks._worst import Worst
 from refinery.config import InspectConfig
 from refinery.dataset import spread
 from refinery.errors import DatasetError, SampleError
 from refinery.formats._source import Loose, Source
-from refinery.jobs._checking import calibrated, calibration_sentence, open_context, unknown_tolerances
+from refinery.jobs._checking import (
+    calibrated,
+    calibration_sentence,
+    open_context,
+    power_of,
+    unknown_tolerances,
+    with_coverage,
+)
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress
 from refinery.jobs._pairs import RefinedImages, read_pair, spread_pairs
@@ -52,7 +59,7 @@ class Audit:
         context, record = calibrated(context, model, lambda: pairs, self.config.seed)
         observer.say(calibration_sentence(record))
         worst = self._judge_all(context, observer)
-        power = describe_power(pairs[:: max(1, len(pairs) // POWER_PAIRS)][:POWER_PAIRS], context) if pairs else {}
+        power = power_of(pairs[:: max(1, len(pairs) // POWER_PAIRS)][:POWER_PAIRS], context)
         detects = {name: found["detects"] for name, found in power.items()}
         drift = self.drift.as_dict(detects, context.false_alarms)
         return {
@@ -60,7 +67,7 @@ class Audit:
             "verdicts": self.verdicts,
             "failures": dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
             "drift": drift,
-            "power": power,
+            "power": with_coverage(power, drift),
             "worst": worst.entries(),
             "audit_problems": [
                 *self.problems,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isclose, isfinite
 from typing import Any
 
 from refinery.artifact import Artifact
-from refinery.checks import CheckContext, calibrate
+from refinery.checks import CheckContext, calibrate, describe_power
+from refinery.checks._summary import POWER
 from refinery.config import parse_max_drift
 from refinery.formats._source import Source
 from refinery.jobs._pairs import read_decoys
@@ -53,6 +54,33 @@ def calibration_sentence(record: Mapping[str, Any]) -> str:
     pairs = int(record["thresholds"].get("calibration.pairs", 0))
     few = f", which are too few for less than {held:.1%}" if held > wanted * 1.001 else ""
     return f"checks: calibrated on {pairs} samples of this dataset to {wanted:.1%} false alarms{few}"
+
+
+def power_of(pairs: Sequence[Pair], context: CheckContext) -> dict[str, dict[str, Any]]:
+    """What this job can see, by label: measured on its own pairs for what has a place, known of the probe for the rest.
+
+    Each {"detects", "unit", "power", "coverage"}; coverage is None where only the whole job can tell.
+    """
+    found = describe_power(pairs, context) if pairs else {}
+    for name, known in (context.probe.labels if context.probe is not None else {}).items():
+        if name in found or not known.competent:
+            continue
+        flips = known.form == "class" and len(known.power) > 0
+        detects = 1.0 if flips else min((size for size, share in known.power if share >= POWER), default=None)
+        share = known.power[0][1] if flips else POWER
+        found[name] = {"detects": detects, "unit": known.unit, "power": share, "coverage": None}
+    return found
+
+
+def with_coverage(
+    power: Mapping[str, Mapping[str, Any]], drift: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The power of those labels that the job has met, with the job's coverage where none was measured."""
+    return {
+        name: {**found, "coverage": drift[name]["coverage"] if found["coverage"] is None else found["coverage"]}
+        for name, found in power.items()
+        if name in drift
+    }
 
 
 def unknown_tolerances(context: CheckContext, drift: Mapping[str, Any]) -> Iterator[str]:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refinery.checks import CheckContext, DriftSummary, describe_power, overall
+from refinery.checks import CheckContext, DriftSummary, overall
 from refinery.checks._worst import Worst
 from refinery.dataset import open_dataset
 from refinery.errors import OutputError
 from refinery.formats._source import Source
+from refinery.jobs._checking import power_of, with_coverage
 from refinery.jobs._pairs import make_pair
 from refinery.journal import Line, finding_from_json
 from refinery.labels import LabelReader
@@ -60,7 +61,7 @@ class Tally:
         """What `summary.json` holds."""
         total, named = self.status.total(), len(self.problems)
         false_alarms = self.context.false_alarms if self.context is not None else 0.01
-        detects = {name: found["detects"] for name, found in power.items()}
+        drift = self.drift.as_dict({name: found["detects"] for name, found in power.items()}, false_alarms)
         return {
             "samples": total,
             "refined": total - self.status["rejected"] - self.status["quarantined"],
@@ -72,8 +73,8 @@ class Tally:
             },
             "verdicts": dict(self.verdicts),
             "failures": dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
-            "drift": self.drift.as_dict(detects, false_alarms),
-            "power": {name: dict(found) for name, found in power.items()},
+            "drift": drift,
+            "power": with_coverage(power, drift),
             "worst": self.worst.entries(),
             "problems": self.problems + ([f"{self.unread - named:,} more sidecars"] if self.unread > named else []),
         }
@@ -88,7 +89,7 @@ def summarise(
         tally.add(line)
     power: Mapping[str, Mapping[str, Any]] = {}
     if context is not None and labels is not None and tally.measured:
-        power = describe_power(_delivered(tally.measured, source, out, labels), context)
+        power = power_of(_delivered(tally.measured, source, out, labels), context)
     return tally.summary(power)
 
 

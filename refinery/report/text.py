@@ -8,6 +8,7 @@ from typing import Any
 
 from refinery.sample import VERDICTS
 
+UNPROBED = "while training only geometry is measured"
 NAMED_PROBLEMS = 10
 NAMED_WORST = 3
 NAMED_FAILURES = 6
@@ -22,7 +23,8 @@ def train_text(result: Mapping[str, Any]) -> str:
         f"steps      {result['steps']:,} ({result['stopped_by']}), {result['images_per_s']:,.0f} images/s",
         f"artifact   {result['artifact']} (step {result['best_step']})",
     ]
-    lines += [*_label_lines(result["drift"]), *_power_lines(result.get("power", {}))]
+    drift = {name: {**d, "not_checkable_reason": UNPROBED} for name, d in result["drift"].items()}
+    lines += [*_label_lines(drift), *_power_lines(result.get("power", {}))]
     return "\n".join([*lines, *_realism_lines(result["realism"])])
 
 
@@ -104,10 +106,12 @@ def power_rows(power: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     rows = {}
     for name, found in power.items():
         seen = f"{found['coverage']:.0%} of objects"
-        if found["detects"] is None:
+        if found["unit"] == "flip":
+            rows[name] = f"detects {found['power']:.0%} of flips, in {seen}"
+        elif found["detects"] is None:
             rows[name] = f"none of the moves tried is found with {found['power']:.0%} power; measurable in {seen}"
         else:
-            rows[name] = f"detects {found['detects']:g} {found['unit']} and more, {found['power']:.0%} power, {seen}"
+            rows[name] = f"detects {found['detects']:.3g} {found['unit']} and more, {found['power']:.0%} power, {seen}"
     return rows
 
 
@@ -141,7 +145,8 @@ def _run_lines(found: Mapping[str, Any]) -> list[str]:
     lines.append(
         f"finished   {summary['stopped_by']}; best step {summary['best_step']}, artifact {summary['artifact']}"
     )
-    return lines + _label_lines(summary["drift"]) + _realism_lines(summary["realism"])
+    drift = {name: {**d, "not_checkable_reason": UNPROBED} for name, d in summary["drift"].items()}
+    return lines + _label_lines(drift) + _realism_lines(summary["realism"])
 
 
 def _artifact_lines(found: Mapping[str, Any]) -> list[str]:
