@@ -44,7 +44,11 @@ def train_one(kind: str, arguments: argparse.Namespace, run: Path) -> None:
     if (run / "summary.json").exists():
         return
     config = TrainConfig(
-        real=str(arguments.real), synthetic=str(arguments.synthetic), out=str(run), steps=arguments.steps
+        real=str(arguments.real),
+        synthetic=str(arguments.synthetic),
+        out=str(run),
+        steps=arguments.steps,
+        probe=False,
     )
     settings: dict[str, Any] = {"honest": {}, "shifted": {"lambda_reg": 10.0}, "unbound": UNBOUND}[kind]
     if kind == "shifted":
