@@ -153,7 +153,11 @@ def main() -> None:
     parser.add_argument("--probes", type=Path, help="folder in which trained probes are kept for the next run")
     options = parser.parse_args()
     count = 16 if options.quick else 80
-    plan = Plan(SPLIT, (0, count, 0), 96, 120, 1) if options.quick else Plan(SPLIT, (0, count, 0), 256, 400, 2)
+    plan = (
+        Plan(SPLIT, (0, count, 0), 96, 120, 1, "tune")
+        if options.quick
+        else Plan(SPLIT, (0, count, 0), 256, 400, 2, "tune")
+    )
     contexts: dict[str, CheckContext] = {}
     for name in ("eyes", "scenes", "signs"):
         chosen = (plan.probe_steps, plan.probe_networks, options.probes)

@@ -45,6 +45,7 @@ class Plan:
     calibration_pairs: int
     probe_steps: int
     probe_networks: int
+    calibrate_on: str
 
     def runs(self, kind: Kind) -> Iterator[tuple[str, int, int]]:
         """(edit or look, severity, count)."""
@@ -54,11 +55,15 @@ class Plan:
 
 
 def context_for(kind: Kind, plan: Plan, severity: int, probe: Any) -> CheckContext:
-    """As a run of refine on other images of this kind would have it, by a refiner that changes looks this much."""
+    """As a run of refine on other images of this kind would have it, by a refiner that changes looks this much.
+
+    Its looks are those of `calibrate_on`: with "tune", the score split's looks are new to the thresholds as well.
+    """
     own = list(user_images(kind.name, DECOYS, SEED, plan.split))
     context = CheckContext(max_drift=STRICT, probe=probe)
     context = context.with_decoys((pair.sample.key, pair.synthetic) for pair in own)
-    pairs = list(refiner_like(kind.name, plan.calibration_pairs, SEED, plan.split, severity))
+    looks = SPLIT_TABLE[plan.calibrate_on]["looks"]
+    pairs = list(refiner_like(kind.name, plan.calibration_pairs, SEED, plan.split, severity, looks))
     return calibrate(pairs, context)
 
 
@@ -181,6 +186,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--probe", action=argparse.BooleanOptionalAction, default=True, help="train a label probe first"
     )
+    parser.add_argument(
+        "--calibrate-on", choices=SPLITS, default="tune", help="whose looks calibration sees (default: %(default)s)"
+    )
     parser.add_argument("--probes", type=Path, help="folder in which trained probes are kept for the next run")
     parser.add_argument("--table", type=Path, help="also write the tables to this file")
     return parser.parse_args()
@@ -196,8 +204,8 @@ def earlier_results() -> dict[str, Any]:
 def main() -> None:
     """Run, print, and write results/label_battery.json for the score split with a probe, unless the run was quick."""
     options = parse()
-    full = Plan(options.split, (12, 60, 12), CALIBRATION_PAIRS, 400, 2)
-    plan = Plan(options.split, (0, 16, 0), 96, 120, 1) if options.quick else full
+    full = Plan(options.split, (12, 60, 12), CALIBRATION_PAIRS, 400, 2, options.calibrate_on)
+    plan = Plan(options.split, (0, 16, 0), 96, 120, 1, options.calibrate_on) if options.quick else full
     results, tables = {}, []
     for name in options.kinds:
         kind = kind_named(name)

@@ -155,14 +155,15 @@ def measure_realism(synthetic: Tensor, refined: Tensor, real: Path, size_hw: tup
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and refine by the command line, as a user would, and measure."""
-    name = f"{arguments.dataset}-{arguments.budget}"
+    allowed = ",".join(filter(None, (arguments.budget, arguments.others)))
+    name = f"{arguments.dataset}-{allowed}"
     trained, refined = arguments.work / name, arguments.work / f"{name}-refined"
     refinery = [sys.executable, "-m", "refinery"]
     settings = arguments.work / "as-is.toml"
     settings.write_text('[train]\nprobe = false\n[refine]\ncheck = false\non_drift = "keep"\n')
     if not (trained / "summary.json").exists():
         command = [*refinery, "train", "--real", arguments.real, "--synthetic", arguments.synthetic, "--out", trained]
-        command += ["--steps", arguments.steps, "--max-drift", arguments.budget]
+        command += ["--steps", arguments.steps, "--max-drift", allowed]
         command += [] if arguments.probe else ["--config", settings]
         subprocess.run([str(part) for part in command], check=True)
     if not refined.exists():
@@ -228,6 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", nargs="?", choices=sorted(POINTS))
     parser.add_argument("--budget", default="1px")
+    parser.add_argument("--others", default="", help="how far labels in other units may move, such as 10deg")
     for name in ("--real", "--synthetic", "--other", "--draw"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--work", type=Path, default=Path("work"))

@@ -270,10 +270,10 @@ def to_toml(tables: Mapping[str, Any]) -> str:
 
 
 def parse_max_drift(text: str) -> dict[str, float]:
-    """`1px`, or `iris_center=0.5px,gaze=2deg`, to tolerances by label name.
+    """`1px`, or `iris_center=0.5px,gaze=2deg`, to tolerances by label name: "iris_center", "gaze*deg".
 
     Without a name they hold for all other labels of their unit, under "" for px and under "*deg", "*iou", ...
-    `mask=0.1iou`: the IoU may fall by 0.1. Raises ConfigError for anything else.
+    `mask=0.1iou`: the IoU may fall by 0.1. No unit is px, or a label's own. Raises ConfigError for anything else.
     """
     tolerances: dict[str, float] = {}
     for part in text.split(","):
@@ -283,8 +283,8 @@ def parse_max_drift(text: str) -> dict[str, float]:
             raise ConfigError(
                 f"--max-drift: got {part.strip()!r}, expected a number and a unit such as 1px or gaze=2deg"
             )
-        unit = match[2] or "px"
-        tolerances[name.strip() or ("" if unit == "px" else f"*{unit}")] = float(match[1])
+        unit = "" if match[2] in (None, "px") else f"*{match[2]}"
+        tolerances[name.strip() + unit] = float(match[1])
     return tolerances
 
 

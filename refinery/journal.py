@@ -108,6 +108,7 @@ class Journal:
             if known.exists() and not self._is_untouched():
                 self._require_same(json.loads(known.read_text(encoding="utf-8")))
             else:
+                (self.folder / "calibration.json").unlink(missing_ok=True)  # of a job that never began
                 _write_json(known, self.job)
         except (NotADirectoryError, FileExistsError) as error:
             raise OutputError(f"{self.out}: is a file; --out takes a folder") from error

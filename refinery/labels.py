@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -107,15 +107,6 @@ def read_sidecars(source: Source, sample: Sample) -> tuple[dict[str, bytes], lis
         except SampleError as error:
             unreadable.append(str(error))
     return sidecars, unreadable
-
-
-def label_types(labels: Iterable[Sequence[Label]]) -> dict[str, dict[str, Any]]:
-    """The table {NAME: {"type", "count", "unit"}} over the labels of many samples, by name; the first one's type."""
-    table: dict[str, dict[str, Any]] = {}
-    for label in (label for one in labels for label in one):
-        row = table.setdefault(label.name, {"type": label.type, "count": 0, "unit": label.unit})
-        row["count"] += 1
-    return dict(sorted(table.items()))
 
 
 def apply_override(label: Label, override: LabelOverride) -> Label:

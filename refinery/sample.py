@@ -11,7 +11,7 @@ Conventions, stated once for the whole project:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float32]
 LabelType = Literal[
     "class", "number", "vector", "keypoint", "box", "polygon", "semantic_mask", "instance_mask", "depth", "text"
 ]
+LABEL_TYPES = frozenset(get_args(LabelType))
 Verdict = Literal["pass", "fail", "abstain", "not_checkable"]
 VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "abstain", "not_checkable")
 Status = Literal["refined", "softened", "quarantined", "kept", "rejected"]
@@ -76,7 +77,7 @@ class Finding:
     """What one label check found out about one label of one pair, or all checks together.
 
     drift: how far the label moved, in `unit`; None when nothing could be measured.
-    unit: px; deg; iou (1 - IoU); flip (0 or 1); the label's own; empty for what is no label (pairing).
+    unit: px; deg; iou (1 - IoU); flip (0 or 1); the label's own; empty without one, and for what is no label (pairing).
     shift_px: signed (dx, dy) of the move, for geometry; None otherwise.
     reason: one clause for a person; empty for an unremarkable pass.
     check: the check that decided.

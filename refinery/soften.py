@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from refinery.checks import CheckContext, overall, run_checks
-from refinery.sample import Finding
+from refinery.sample import LABEL_TYPES, Finding
 from refinery.work import Work
 
 STRENGTHS = (0.75, 0.5, 0.25)
@@ -52,7 +52,7 @@ def unmoved(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _unmoved(finding: Finding) -> Finding:
-    zero = 0.0 if finding.unit else None
+    zero = 0.0 if finding.type in LABEL_TYPES else None
     shift = None if finding.shift_px is None else (0.0, 0.0)
     iou = None if finding.iou is None else 1.0
     return replace(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from refinery.annotations import coco, json_tree, labelme, mask_image, read_labels, text, voc, yolo
+from refinery.annotations._fill import filled
 from refinery.annotations._objects import MASK_BYTES, most_masks
 from refinery.annotations.mask_image import looks_like_mask
 from refinery.errors import LabelError
@@ -301,13 +302,32 @@ def test_coco_run_lengths_go_down_the_columns() -> None:
     assert np.array_equal(first.value, second.value)
 
 
+DISCS = ((20.3, 15.2, 9.6), (33.1, 18.4, 7.7), (58.2, 33.3, 6.1))
+"""x, y, radius in px: two that overlap, one that is cut off by the frame."""
+
+
 def test_coco_outlines_of_several_parts_are_one_mask() -> None:
     parts = [[0, 0, 4, 0, 4, 3, 0, 3], [10, 10, 12, 10, 12, 12, 10, 12]]
     (label,) = coco.read(coco_masks(parts), "a.json", SIZE_HW)
     assert (label.name, label.type) == ("objects.mask", "instance_mask")
-    assert label.value[10, 10]
-    assert not label.value[6, 6]
-    assert 12 <= label.value[:5, :6].sum() <= 20
+    expected = np.zeros(SIZE_HW, bool)
+    expected[:3, :4] = expected[10:12, 10:12] = True
+    assert np.array_equal(label.value, expected)
+
+
+def test_a_pixel_is_in_an_outline_when_its_centre_is() -> None:
+    y, x = np.mgrid[:36, :60]
+    turn = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    circles = [np.stack((cx + r * np.cos(turn), cy + r * np.sin(turn)), axis=1) for cx, cy, r in DISCS]
+    within = [np.hypot(x - cx, y - cy) <= r for cx, cy, r in DISCS]
+    assert np.array_equal(filled(circles, SIZE_HW, "a.json"), np.any(within, axis=0))
+    assert not filled([np.array([[-9.0, -9], [-5, -9], [-5, -5]])], SIZE_HW, "a.json").any()
+
+
+def test_an_outline_that_fills_the_memory_is_refused() -> None:
+    zigzag = np.stack((np.zeros(80_000), np.tile([-1e6, 1e6], 40_000)), axis=1)
+    with pytest.raises(LabelError, match=r"a\.json: an outline of 80,000 points that crosses 2,880,000 rows"):
+        filled([zigzag], SIZE_HW, "a.json")
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,13 @@ def test_drift_is_told_in_tolerances():
     assert math.isfinite(Drift(1.0, 0.0, "px").ratio)
 
 
+@pytest.mark.parametrize(("count", "aside"), [(4, 2), (5, 2), (8, 4), (9, 4), (200, 20)])
+def test_setting_images_aside_leaves_some_to_train_on(count, aside):
+    images = [np.zeros((8, 8, 1), np.uint8)] * count
+    kept, control = set_aside(ImageSet([Sample(str(i), f"{i}.png") for i in range(count)], images, 8), 128)
+    assert (len(kept.images), len(control.images)) == (count - aside, aside)
+
+
 def test_images_set_aside_are_of_one_shape_and_no_longer_trained_on():
     images = [np.zeros((8, 8 + 4 * (i % 3 == 0), 1), np.uint8) for i in range(60)]
     whole = ImageSet(images, [Sample(str(i), f"{i}.png") for i in range(60)], 1, 8)

@@ -8,8 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from refinery.checks import CheckContext, calibrate, describe_power, power_sentence, run_checks
+from refinery.checks import (
+    CheckContext,
+    calibrate,
+    describe_power,
+    geometry,
+    new_content,
+    power_sentence,
+    presence,
+    run_checks,
+)
 from refinery.checks._appearance import blurred, fit_look, null_pairs
+from refinery.checks._calibration import SCALE_LIMITS, within_limits
 from refinery.sample import Label, Pair, Sample
 
 SIZE = 48
@@ -46,6 +56,29 @@ def calibrated() -> CheckContext:
 
 def fails(pairs: list[Pair], context: CheckContext) -> list[bool]:
     return [any(f.verdict == "fail" for f in found) for found in run_checks(pairs, context)]
+
+
+def test_thresholds_from_elsewhere_blind_no_check() -> None:
+    given = {
+        "geometry.fail_sigmas:disc": 1e6,
+        "geometry.scale": 0.0,
+        "new_content.blob": 99.0,
+        "calibration.pairs": 9.0,
+    }
+    kept = within_limits({**given, "presence.gone:a.b:c": -1.0, "colour.map.0": 7.0, "unknown": 5.0})
+    assert kept == {
+        "geometry.fail_sigmas:disc": geometry.LIMITS["fail_sigmas"][1],
+        "geometry.scale": SCALE_LIMITS[0],
+        "new_content.blob": new_content.LIMITS["blob"][1],
+        "presence.gone:a.b:c": presence.LIMITS["gone"][0],
+        "calibration.pairs": 9.0,
+        "colour.map.0": 7.0,
+        "unknown": 5.0,
+    }
+
+
+def test_own_thresholds_are_within_limits(calibrated: CheckContext) -> None:
+    assert within_limits(calibrated.thresholds) == dict(calibrated.thresholds)
 
 
 def test_thresholds_are_plain_numbers_that_travel(calibrated: CheckContext) -> None:

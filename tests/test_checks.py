@@ -14,6 +14,7 @@ from refinery.checks import CheckContext, DriftSummary, measure_power, overall, 
 from refinery.checks._power import shifted
 from refinery.checks._uncertainty import covariance, lower_bound_px, principal_sigmas, upper_bound_px
 from refinery.checks._windows import contour_windows, mask_windows
+from refinery.config import parse_max_drift
 from refinery.errors import SampleError
 from refinery.sample import Finding, Label, Pair, Sample
 
@@ -232,6 +233,45 @@ def test_a_flat_image_is_not_checkable() -> None:
     assert overall(found) == "not_checkable"
 
 
+RADIUS = Finding("iris.radius", "number", "pass", 0.1, unit="", check="probe")
+GAZE = Finding("gaze", "vector", "not_checkable", unit="deg", check="probe")
+WHOLE = Finding("image", "box", "pass", 0.1, check="geometry")
+PAIRED = Finding("pairing", "pairing", "pass", unit="", check="pairing")
+OVERALL = {
+    "a number without a unit is a label": ([PAIRED, RADIUS], "pass"),
+    "nobody can judge the only label": ([PAIRED, WHOLE, GAZE], "not_checkable"),
+    "one label of two": ([PAIRED, RADIUS, GAZE], "pass"),
+    "no labels at all": ([PAIRED, WHOLE], "pass"),
+    "pairing alone says nothing": ([PAIRED], "not_checkable"),
+    "the wrong partner": ([replace(PAIRED, verdict="fail"), RADIUS], "fail"),
+    "the whole image moved": ([PAIRED, replace(WHOLE, verdict="fail"), GAZE], "fail"),
+}
+
+
+@pytest.mark.parametrize(("found", "verdict"), OVERALL.values(), ids=OVERALL)
+def test_only_labels_speak_for_a_sample(found: list[Finding], verdict: str) -> None:
+    assert overall(found) == verdict
+
+
+UNITS = {
+    "a mask's IoU is no distance": ("mask=0.1iou", "mask", "px", 1.0),
+    "a mask's IoU": ("mask=0.1iou", "mask", "iou", 0.1),
+    "a distance": ("mask=2px", "mask", "px", 2.0),
+    "degrees": ("gaze=2deg", "gaze", "deg", 2.0),
+    "a unit of its own": ("radius=0.5", "radius", "", 0.5),
+    "another label": ("gaze=2deg,7deg", "pose", "deg", 7.0),
+}
+
+
+@pytest.mark.parametrize(("text", "label", "unit", "tolerance"), UNITS.values(), ids=UNITS)
+def test_a_tolerance_holds_in_its_unit(text: str, label: str, unit: str, tolerance: float) -> None:
+    assert CheckContext(max_drift=parse_max_drift(text)).tolerance(label, unit) == tolerance
+
+
+def test_degrees_widen_no_search_in_px() -> None:
+    assert CheckContext(max_drift=parse_max_drift("gaze=20deg")).radius_px == CheckContext().radius_px
+
+
 def test_a_picture_that_lost_its_label_is_not_passed() -> None:
     flat = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     found = run_checks([pair(0, flat)], CheckContext())[0]
@@ -269,21 +309,73 @@ def test_a_label_half_covered_fails_and_says_so() -> None:
         assert any(f.reason.startswith("partly covered") for f in found)
 
 
-def test_a_box_whose_object_grew_fails_though_its_middle_stayed() -> None:
-    context = CheckContext({"": 0.0})
+def disc_pair(seed: int, grown_px: float) -> Pair:
+    """A plain disc and the same `grown_px` larger, with its four labels."""
+    labels = scene(seed)[1]
+    (x, y), radius = labels[0].value, labels[0].extent_px
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    distance = np.hypot(columns - x, rows - y)
+    levels = [0.6 - 0.5 * np.clip(r - distance + 0.5, 0, 1) for r in (radius, radius + grown_px)]
+    before, after = ((2 * level - 1)[..., None].astype(np.float32) for level in levels)
+    return Pair(Sample("r", "r.png"), before, after, labels)
+
+
+@pytest.mark.parametrize("grown_px", [1.4, -1.4])
+def test_what_grew_fails_though_its_middle_stayed(grown_px: float) -> None:
     for seed in range(4):
-        labels = scene(seed)[1]
-        x, y = labels[0].value
-        rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
-        distance = np.hypot(columns - x, rows - y)
-        radius = labels[0].extent_px
-        ring = [0.6 - 0.5 * np.clip(r - distance + 0.5, 0, 1) for r in (radius, radius + 1.4)]
-        before, after = ((2 * r - 1)[..., None].astype(np.float32) for r in ring)
-        found = run_checks([Pair(Sample("r", "r.png"), before, after, labels)], context)[0]
+        found = run_checks([disc_pair(seed, grown_px)], CheckContext({"": 0.0}))[0]
         bent = [f for f in found if f.check == "contour"]
-        assert {f.label for f in bent} >= {"box"}
-        assert all(1.0 < f.drift < 1.8 for f in bent)
-        assert all(f.iou is not None and f.iou < 0.9 for f in bent if f.type != "polygon")
+        assert {f.label for f in bent} == {"box", "outline", "mask"}
+        assert all(1.1 < f.drift < 1.9 for f in bent)
+        assert all((f.iou is None) == (f.type == "polygon") for f in bent)
+        assert all(f.iou < 0.9 for f in bent if f.iou is not None)
+
+
+def square_pair(seed: int, scale: float, turn_deg: float) -> tuple[Pair, float]:
+    """A square on a wavy ground and the same scaled and turned about its middle; what 95% of its edge moved, px."""
+    rng = np.random.default_rng(seed)
+    x, y = (np.mgrid[0 : 4 * 64, 0 : 4 * 64][::-1] + 0.5) / 4 - 0.5
+    centre, side = 31.5 + rng.uniform(-4, 4, 2), rng.uniform(14, 16)
+    ground = 0.5 + 0.05 * np.sin(x / 5) + 0.05 * np.cos(y / 6)
+
+    def drawn(factor: float, turn: float) -> np.ndarray:
+        along, down = (x - centre[0]) / factor, (y - centre[1]) / factor
+        u, v = along * np.cos(turn) + down * np.sin(turn), down * np.cos(turn) - along * np.sin(turn)
+        inside = np.maximum(np.abs(u), np.abs(v)) < side
+        image = np.where(inside, 0.1, ground).reshape(64, 4, 64, 4).mean(axis=(1, 3))
+        return (2 * image - 1)[..., None].astype(np.float32)
+
+    half = np.linspace(-side, side, 41)
+    turn = np.deg2rad(turn_deg)
+    edge_moves = np.abs(side * (scale * np.cos(turn) - 1) + half * scale * np.sin(turn))
+    corners = centre + side * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    rows, columns = np.mgrid[0:64, 0:64]
+    mask = np.maximum(np.abs(columns - centre[0]), np.abs(rows - centre[1])) < side
+    labels = (
+        Label("box", "box", np.concatenate((centre - side, centre + side))),
+        Label("outline", "polygon", corners),
+        Label("mask", "instance_mask", mask),
+    )
+    return Pair(Sample("q", "q.png"), drawn(1.0, 0.0), drawn(scale, turn), labels), float(np.quantile(edge_moves, 0.95))
+
+
+@pytest.mark.parametrize(("scale", "turn_deg"), [(1.1, 0.0), (0.9, 0.0), (1.0, 6.0), (1.0, -6.0), (1.05, 5.0)])
+def test_an_outline_that_grew_or_turned_is_never_passed(scale: float, turn_deg: float) -> None:
+    cases = [square_pair(seed, scale, turn_deg) for seed in range(6)]
+    assert min(moved_px for _, moved_px in cases) > 1.2
+    for found in run_checks([one for one, _ in cases], CheckContext()):
+        judged = {f.label: f for f in found if f.unit}
+        assert set(judged) == {"box", "outline", "mask"}
+        of_interest = judged.values() if turn_deg == 0 else (judged["outline"], judged["mask"])
+        assert "pass" not in {f.verdict for f in of_interest}
+
+
+@pytest.mark.parametrize("label", ["box", "outline", "mask"])
+def test_what_kept_its_size_passes_and_what_grew_does_not(label: str) -> None:
+    pairs = [disc_pair(seed, grown_px) for seed in range(4) for grown_px in (0.0, 1.4)]
+    verdicts = [next(f.verdict for f in found if f.label == label) for found in run_checks(pairs, CheckContext())]
+    assert set(verdicts[0::2]) == {"pass"}
+    assert "pass" not in verdicts[1::2]
 
 
 def test_an_object_where_nothing_was_is_new_content() -> None:
@@ -297,6 +389,19 @@ def test_an_object_where_nothing_was_is_new_content() -> None:
     assert [f.verdict for f in found] == ["fail", "pass", "pass"]
     assert found[0].reason.startswith("something new at")
     assert {f.unit for f in found} == {""}
+
+
+def test_a_soft_spot_of_a_new_colour_is_new_content() -> None:
+    rows, columns = np.mgrid[0:64, 0:96]
+    wave = np.stack([0.2 * np.sin(columns / 9 + c) + 0.1 * np.cos(rows / 7) for c in range(3)], -1).astype(np.float32)
+    spot = np.exp(-((columns - 70) ** 2 + (rows - 30) ** 2) / 72)[..., None] * np.float32([1.0, -0.5, -0.5])
+    looks = (wave + spot, 0.7 * wave**2 + 0.5 * wave + 0.1, np.roll(wave, 2, axis=1))
+    pairs = [Pair(Sample("n", "n.png"), wave, look.astype(np.float32)) for look in looks]
+    found = [next(f for f in one if f.label == "content") for one in run_checks(pairs, CheckContext())]
+    assert [f.verdict for f in found] == ["fail", "pass", "pass"]
+    x, y = map(int, found[0].reason[len("something new at (") : -len(") px")].split(", "))
+    assert abs(x - 70) <= 6
+    assert abs(y - 30) <= 6
 
 
 @pytest.mark.parametrize(

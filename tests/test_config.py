@@ -48,7 +48,9 @@ def test_a_bad_table_is_one_line(kind, table, message):
 
 
 def test_a_bad_option_is_named_as_the_option():
-    with pytest.raises(ConfigError, match=r"^--on-drift: got 'ignore', expected one of soften, quarantine, keep, fail$"):
+    with pytest.raises(
+        ConfigError, match=r"^--on-drift: got 'ignore', expected one of soften, quarantine, keep, fail$"
+    ):
         build(RefineConfig, {}, {"on_drift": "ignore"}, "None")
 
 
@@ -74,9 +76,10 @@ def test_a_whole_number_serves_as_a_float():
         ("0.5 px", {"": 0.5}),
         (".5px", {"": 0.5}),
         ("2.", {"": 2.0}),
-        ("gaze=2deg", {"gaze": 2.0}),
-        ("1px,gaze=2deg", {"": 1.0, "gaze": 2.0}),
-        (" iris.center = 0.5px , gaze=2deg", {"iris.center": 0.5, "gaze": 2.0}),
+        ("gaze=2deg", {"gaze*deg": 2.0}),
+        ("1px,gaze=2deg", {"": 1.0, "gaze*deg": 2.0}),
+        (" iris.center = 0.5px , gaze=2deg", {"iris.center": 0.5, "gaze*deg": 2.0}),
+        ("mask=.1iou,2deg", {"mask*iou": 0.1, "*deg": 2.0}),
         ("a=b=1px", {"a=b": 1.0}),
     ],
 )

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from stream import refinery
 from tiny import SIMGAN
 
 from refinery import artifact
@@ -99,6 +100,61 @@ def test_exporting_twice_gives_the_same_bytes(run, tmp_path):
     export(ExportConfig(run=str(run), out=str(tmp_path)))
     for name in ("refiner.onnx", "manifest.json"):
         assert (tmp_path / name).read_bytes() == (run / "artifact" / name).read_bytes()
+
+
+def small_probe() -> artifact.ProbeFiles:
+    """A probe of one fold that answers with its input."""
+    shape = ["batch", 1, 8, 8]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["synthetic"], ["fold0"])],
+        "probe",
+        [onnx.helper.make_tensor_value_info("synthetic", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("fold0", onnx.TensorProto.FLOAT, shape)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    about = {"folds": 1, "views": {"image": {"channels": 1}}, "labels": []}
+    return artifact.ProbeFiles(about, {"image": model.SerializeToString()})
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """A run as training leaves it: with a label probe and thresholds of the checks; and its last checkpoint."""
+    folder = write_checkpoint(tmp_path / "run")
+    best, last = (folder / "checkpoints" / f"{name}.safetensors" for name in ("best", "last"))
+    state = checkpoint.load(best)
+    checkpoint.save(last, {**state, "refiner": {name: 0.5 * w for name, w in state["refiner"].items()}})
+    export(ExportConfig(run=str(folder)))
+    probe = artifact.write_probe(folder / "artifact", small_probe())
+    manifest = artifact.load(folder).manifest
+    judges = {"probe": probe, "check_thresholds": {"geometry.scale": 1.25}}
+    artifact.write_manifest(folder / "artifact", dataclasses.replace(manifest, **judges))
+    return folder
+
+
+def test_what_judges_labels_goes_with_the_refiner(judged, tmp_path):
+    export(ExportConfig(run=str(judged), out=str(tmp_path / "out")))
+    before, after = artifact.load(judged), artifact.load(tmp_path / "out")
+    assert after.manifest == before.manifest
+    assert after.probe == before.probe
+    assert after.manifest.check_thresholds == {"geometry.scale": 1.25}
+    export(ExportConfig(run=str(judged)))
+    again = artifact.load(judged)
+    assert (again.manifest, again.probe) == (before.manifest, before.probe)
+
+
+def test_thresholds_hold_for_the_refiner_they_were_measured_with(judged, tmp_path):
+    export(ExportConfig(run=str(judged), out=str(tmp_path / "out"), checkpoint="last"))
+    after = artifact.load(tmp_path / "out")
+    assert after.probe == artifact.load(judged).probe
+    assert after.manifest.check_thresholds == {}
+
+
+def test_a_run_whose_probe_is_broken_is_exported_without_it(judged, tmp_path):
+    (judged / "artifact" / "probe.onnx").write_bytes(b"")
+    done = refinery("export", judged, "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    assert "exported without a label probe: " in done.stderr
+    assert artifact.load(tmp_path / "out").probe is None
 
 
 def test_one_onnx_file_needs_no_manifest(run, tmp_path):

@@ -277,6 +277,16 @@ def test_labels_may_be_left_out_or_named_in_the_toml(tmp_path):
     assert "type: got 'point', expected one of class, number" in error_of(done)
 
 
+def test_an_audit_says_which_name_in_the_toml_no_label_has(tmp_path):
+    source = write_scenes(tmp_path / "synth", 3)
+    (source / "all.json").write_text("{")
+    toml = tmp_path / "c.toml"
+    toml.write_text('[labels.disk]\ntype = "box"\n')
+    found = inspect(source, source, "--config", toml)
+    assert any("[labels.disk]: no label of this name was found" in problem for problem in found["problems"])
+    assert any(problem.startswith("all.json: not JSON") for problem in found["problems"])
+
+
 def test_an_audit_of_good_work_by_another_tool(tmp_path):
     source = write_scenes(tmp_path / "synth", 6)
     found = inspect(by_another_tool(source, tmp_path / "refined"), "--synthetic", source)

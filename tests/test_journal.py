@@ -122,6 +122,13 @@ def test_a_job_that_never_began_gives_way_to_another_one(tmp_path):
     assert json.loads((tmp_path / ".refinery" / "job.json").read_text())["precision"] == "bf16"
 
 
+def test_the_thresholds_of_a_job_that_never_began_go_with_it(tmp_path):
+    with Journal(tmp_path, JOB) as journal:
+        journal.write_calibration({"thresholds": {"geometry.scale": 1.5}})
+    with Journal(tmp_path, {**JOB, "precision": "bf16"}) as journal:
+        assert journal.read_calibration() is None
+
+
 def test_a_second_process_on_the_same_output_is_refused(tmp_path):
     locked = pytest.raises(OutputError, match="another refinery is writing there")
     with Journal(tmp_path, JOB), locked, Journal(tmp_path, JOB):

@@ -15,7 +15,7 @@ from refinery.config import LabelOverride, parse_label_overrides
 from refinery.dataset import open_dataset
 from refinery.errors import ConfigError, LabelError
 from refinery.label_files import ClassFolders
-from refinery.labels import apply_override, label_types, open_labels
+from refinery.labels import apply_override, open_labels
 from refinery.regions import box_of, regions
 from refinery.sample import Label, Sample
 
@@ -139,6 +139,13 @@ def test_a_broken_file_about_many_images_is_one_line(tree, content):
     assert "\n" not in problem
 
 
+@pytest.mark.parametrize("content", [b"5", b'"text"', b"null", b"[]", b"[1, 2]", b"{}"])
+def test_json_of_no_object_beside_the_images_is_about_none_of_them(tree, content):
+    found, problems = read_all(tree({"a.png": PICTURE, "a.json": b'{"p": [1, 2]}', "notes.json": content}))
+    assert [label.name for label in found["a.png"]] == ["p"]
+    assert problems == []
+
+
 def test_annotation_files_beyond_the_bound_are_refused_before_they_are_read(tree, monkeypatch):
     root = tree({"a.png": PICTURE, "all.json": coco()})
     monkeypatch.setattr("refinery.label_files.MAX_BYTES", 64)
@@ -191,7 +198,8 @@ def test_values_of_an_hdf5_file_are_labels(tmp_path):
         ("landmarks", 1, [3, 4]),
         ("look_vec", 0, [0.2, 0.2, -0.9]),
     ]
-    assert label_types(found.values())["look_vec"] == {"type": "vector", "count": 3, "unit": "deg"}
+    look = [label for labels in found.values() for label in labels if label.name == "look_vec"]
+    assert [(label.type, label.unit) for label in look] == [("vector", "deg")] * 3
 
 
 def test_overrides_change_types_units_and_leave_labels_out(tree):

@@ -338,15 +338,17 @@ def test_a_blend_is_delivered_only_if_what_failed_is_cleared(after, before, deli
 
 def test_the_synthetic_image_has_not_moved_and_what_nobody_judges_stays_so():
     shifted = Finding("iris", "box", "fail", 3.0, shift_px=(3.0, 0.0), lower=2.0, upper=4.0, iou=0.5, check="geometry")
-    moved, gaze, pairing = unmoved(
+    moved, radius, gaze, pairing = unmoved(
         [
             shifted,
+            Finding("radius", "number", "fail", 3.0, unit="", check="probe"),
             Finding("gaze", "vector", "not_checkable", unit="deg"),
             Finding("pairing", "pairing", "fail", unit=""),
         ]
     )
     assert (moved.verdict, moved.drift, moved.lower, moved.upper, moved.iou) == ("pass", 0.0, 0.0, 0.0, 1.0)
     assert (moved.shift_px, moved.check) == ((0.0, 0.0), "geometry")
+    assert (radius.verdict, radius.drift) == ("pass", 0.0)
     assert (gaze.verdict, gaze.drift) == ("not_checkable", None)
     assert (pairing.verdict, pairing.drift) == ("pass", None)
 
@@ -420,7 +422,18 @@ def test_labels_are_listed_with_what_judges_them_before_work_starts(tmp_path):
     done = refine(write_scenes(tmp_path / "in", 3), tmp_path / "out", write_refiner(tmp_path))
     table = done.stderr.partition("labels\n")[2]
     assert table.startswith("disc.center")
-    assert "keypoint, 1 a sample, in px; judged by geometry" in " ".join(table.split())
+    assert "keypoint in px, 1 a sample; judged by geometry" in " ".join(table.split())
+
+
+def test_what_nobody_judges_is_listed_with_the_reason(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.png").write_bytes(png(gray()))
+    (source / "a.json").write_text('{"class": "disc", "caption": "a disc"}')
+    done = refine(source, tmp_path / "out", write_refiner(tmp_path))
+    table = " ".join(done.stderr.partition("labels\n")[2].split())
+    assert "class, 1 a sample; not judged: a label probe does it, which comes with a trained run" in table
+    assert "text, 1 a sample; not judged: there is no check for a text yet" in table
 
 
 def test_moved_labels_are_kept_where_that_is_asked_for(moved):
@@ -499,6 +512,13 @@ def test_a_name_in_max_drift_that_no_label_has_is_said(moved):
     source, out, model = moved
     done = refine(source, out, model, "--max-drift", "disc.centre=5px")
     assert "no label named 'disc.centre' was found; labels: disc.center" in done.stderr
+
+
+def test_a_tolerance_in_another_unit_is_said_and_not_taken_for_px(moved):
+    source, out, model = moved
+    done = refine(source, out, model, "--max-drift", "disc.center=9deg", "--on-drift", "keep")
+    assert done.exit_code == 3
+    assert "--max-drift: 'disc.center' is measured in px, not in deg" in done.stderr
 
 
 def test_no_check_judges_nothing(moved):

@@ -85,9 +85,16 @@ def user_images(scene_kind: str, count: int, seed: int, split: str = "tune") -> 
         yield Pair(Sample(f"user/{seed}/{i:05d}", f"user/{i:05d}.png"), image, image, kind.labels(scene))
 
 
-def refiner_like(scene_kind: str, count: int, seed: int, split: str = "tune", severity: int = 1) -> Iterator[Pair]:
-    """Labelled images as an honest refiner of this split would change them: composites of its looks, nothing moved."""
-    for i, case in enumerate(cases(scene_kind, COMPOSITE, severity, count, seed + 7919, split)):
+def refiner_like(
+    scene_kind: str,
+    count: int,
+    seed: int,
+    split: str = "tune",
+    severity: int = 1,
+    looks: Sequence[str] | None = None,
+) -> Iterator[Pair]:
+    """Labelled images as an honest refiner would change them: composites of looks (of the split), nothing moved."""
+    for i, case in enumerate(cases(scene_kind, COMPOSITE, severity, count, seed + 7919, split, looks)):
         yield Pair(Sample(f"user/{seed}/{i:05d}", f"user/{i:05d}.png"), *_images(case.pair), case.pair.labels)
 
 

@@ -36,7 +36,7 @@ def decode(rle: dict[str, Any], size_hw: tuple[int, int], where: str) -> NDArray
 
 
 def _from_string(text: str, where: str) -> list[int]:
-    """Numbers of 5 bits a character, the sixth bit says that more follow; from the third on, less the last but one."""
+    """Numbers of 5 bits a character, the sixth bit says that more follow; from the fourth on, less the last but one."""
     runs: list[int] = []
     value = bits = 0
     for character in text:

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from refinery.annotations import _objects, _rle
+from refinery.annotations import _fill, _objects, _rle
 from refinery.annotations._json import dicts, load
 from refinery.annotations._shared import Shared, of_the_image_beside
 from refinery.errors import LabelError
@@ -117,18 +116,9 @@ def _outline(outline: Any, item: int, where: str, size_hw: tuple[int, int]) -> I
         yield _objects.polygon(np.subtract(_objects.finite(outline[0], where, "outline", item), 0.5), item, where)
     elif isinstance(outline, list) and item < most:
         parts = [_objects.polygon(part, item, where).value for part in outline[: _objects.MAX_OBJECTS]]
-        mask = _filled([np.asarray(part, dtype=np.float64) for part in parts], size_hw)
+        mask = _fill.filled([np.asarray(part) - _objects.HALF_PX for part in parts], size_hw, f"{where}: object {item}")
     if mask is not None and mask.any():
         yield Label("objects.mask", "instance_mask", mask, item=item)
-
-
-def _filled(parts: list[NDArray[np.float64]], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """The inside of all parts together; a pixel is in when its centre is."""
-    canvas = Image.new("L", (size_hw[1], size_hw[0]))
-    draw = ImageDraw.Draw(canvas)
-    for part in parts:
-        draw.polygon([tuple(corner) for corner in (part - _objects.HALF_PX).tolist()], fill=1)
-    return np.asarray(canvas) > 0
 
 
 def _keypoints(values: Any, names: Any, item: int, where: str) -> Iterator[Label]:

@@ -24,7 +24,6 @@ from refinery.sample import Label
 
 SUFFIXES: tuple[str, ...] = (".csv", ".tsv", ".jsonl")
 MAX_ROWS = 1024
-MAX_COLUMNS = 4096
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif")
 _WEAK = frozenset({"path", "name", "image_id"})
 """Columns that say which image only where their values are names of images."""
@@ -49,7 +48,8 @@ def open_tree(data: bytes, path: str) -> Shared | None:
     tree = load(data, path)
     if isinstance(tree, dict) and tree and all(_is_image(key) for key in tree):
         return _Table(path, {name: [_record(value)] for name, value in tree.items()})
-    lists = [tree] if isinstance(tree, list) else [value for value in tree.values() if isinstance(value, list)]
+    inside = list(tree.values()) if isinstance(tree, dict) else [tree]
+    lists = [value for value in inside if isinstance(value, list)]
     rows = max((dicts(one) for one in lists), key=len, default=[])
     return _by_image(rows, path)
 

@@ -56,6 +56,17 @@ def calibrate(pairs: Sequence[Pair], context: CheckContext, seed: int = 0) -> Ch
     return replace(context, thresholds=thresholds)
 
 
+def within_limits(thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Thresholds from elsewhere, each brought within the limits that `calibrate` keeps: none makes a check blind."""
+    limits: dict[str, tuple[float, float]] = {"geometry.scale": SCALE_LIMITS}
+    for name in _calibrated_checks():
+        limits |= {f"{name}.{quantity}": ends for quantity, ends in registry.find("check", name).LIMITS.items()}
+    return {
+        key: float(np.clip(value, *limits.get(key.partition(":")[0], (-np.inf, np.inf))))
+        for key, value in thresholds.items()
+    }
+
+
 def _chosen(pairs: Sequence[Pair]) -> list[Pair]:
     """Pairs of the commonest shape, evenly spread, as many as can be measured in seconds."""
     by_shape: dict[tuple[int, ...], list[Pair]] = defaultdict(list)

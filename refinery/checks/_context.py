@@ -25,7 +25,8 @@ _NO_DECOYS = np.zeros((0, 0), np.float32)
 class CheckContext:
     """One for a whole run, so that a finding depends on its pair and this alone, never on the batch it was checked in.
 
-    max_drift: tolerance by label name, in the label's unit; "" holds for all others in px, "*deg" for those in degrees.
+    max_drift: tolerance by label name and unit: "gaze*deg", without a unit px or the label's own; "" holds for all
+        others in px, "*deg" for those in degrees.
     false_alarms: share of unmoved labels that all checks of a label together may call moved.
     confidence_gate: a peak that stands less than this above the rest is no measurement: abstain.
     thresholds: what calibration on the user's own images found, see `threshold`.
@@ -43,8 +44,9 @@ class CheckContext:
 
     def tolerance(self, label: str, unit: str = "px", spread: float = 0.0) -> float:
         """How far this label may move, in its unit. spread: of the label's values, for units of its own."""
-        if label in self.max_drift:
-            return self.max_drift[label]
+        for named in (f"{label}*{unit}", label):
+            if named in self.max_drift:
+                return self.max_drift[named]
         default = DEFAULT_TOLERANCES.get(unit, OWN_UNIT_SHARE * spread)
         return self.max_drift.get("" if unit == "px" else f"*{unit}", default)
 
@@ -55,7 +57,7 @@ class CheckContext:
     @property
     def radius_px(self) -> int:
         """How far a label is searched for: three times the largest tolerance, at least 4 px, at most 24 px."""
-        named = (value for name, value in self.max_drift.items() if not name.startswith("*"))
+        named = (value for name, value in self.max_drift.items() if "*" not in name)
         largest = max((self.tolerance(""), *named))
         return int(min(24, max(MIN_RADIUS_PX, np.ceil(3.0 * largest))))
 

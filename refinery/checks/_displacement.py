@@ -10,8 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from refinery.checks._orientation import ComplexArray
+from refinery.checks._outline import part_moves_px, smooth_moves_px
 from refinery.checks._uncertainty import covariance, newton_step, quadratic
-from refinery.checks._windows import PARTS, Windows
+from refinery.checks._windows import PARTS, Windows, part_starts
 from refinery.sample import FloatArray
 
 ENERGY_FLOOR = 0.05
@@ -19,8 +20,6 @@ PEAK_RADIUS_PX = 2.5
 CORRELATED_AREA_PX = 6.0
 """Pixels of the smoothed field that vary together; windows hold area / 6 independent observations at most."""
 
-MIN_PART_CURVATURE = 0.02
-MAX_PART_PX = 1.5
 _WINDOWS_AT_ONCE = 16
 _Place = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -34,7 +33,8 @@ class Displacements:
     at_border: (M,) the peak lies at the end of the search. energy: (M,) mean squared field in the window, 0 = flat.
     inside: (M,) share of the window's points in the frame.
     part_presence, part_energy: (M, G) correlation at the peak and share of the energy of each part of a window.
-    part_px: (M, G) what each part moved across itself beyond the shift; 0 without `Windows.outward`; at most 1.5 px.
+    part_px: (M, G) how far each part moved across itself, outward, NaN where it is not found; see `_outline`.
+    outline_px: (M, L) the same of each point of the outline, smooth over all of it; NaN where too few parts are found.
     """
 
     shift_px: NDArray[np.float64] = field(repr=False)
@@ -47,6 +47,7 @@ class Displacements:
     part_presence: NDArray[np.float64] = field(repr=False)
     part_energy: NDArray[np.float64] = field(repr=False)
     part_px: NDArray[np.float64] = field(repr=False)
+    outline_px: NDArray[np.float64] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,15 @@ def measure(
     presence = surfaces[np.arange(len(surfaces)), row, column]
     around = (row.clip(1, last - 1), column.clip(1, last - 1))
     step, spread, parts = _around_peak(seen, padded, surfaces, around, windows)
-    shift = np.stack((column, row), axis=-1) - radius_px + np.where(at_end[:, None], 0.0, step)
+    whole_px = np.stack((column, row), axis=-1) - radius_px
+    shift = whole_px + np.where(at_end[:, None], 0.0, step)
     at_border = at_end & (_facing_length(windows.facing, shift) > radius_px - 1)
     confidence = presence - _second_best(surfaces, row, column, windows.facing)
     energy = seen.energies.mean(axis=1)
-    return Displacements(shift, spread, presence, confidence, at_border, energy, seen.inside, *parts)
+    moves = _outline_moves((synthetic, refined), image_of, whole_px, windows)
+    return Displacements(
+        shift, spread, presence, confidence, at_border, energy, seen.inside, parts[0], parts[1], *moves
+    )
 
 
 def _look(synthetic: ComplexArray, image_of: NDArray[np.intp], windows: Windows) -> _Seen:
@@ -139,7 +144,7 @@ def _correlate(weights: FloatArray, seen: ComplexArray, patches: ComplexArray, t
 
 def _around_peak(
     seen: _Seen, padded: ComplexArray, surfaces: FloatArray, peak: _Place, windows: Windows
-) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[NDArray[np.float64], ...]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Sub-pixel step from the highest sample to the maximum (M, 2), its covariance (M, 2, 2), and what parts say."""
     own, (row, column) = np.arange(len(surfaces)), peak
     height = surfaces[own, row, column]
@@ -149,7 +154,7 @@ def _around_peak(
     unexplained = np.clip(1.0 - height**2, 0.0, 1.0) / _observations(seen.energies, windows)
     products, squares, own = _part_sums(seen, padded, peak)
     spread = covariance(curvature, _pulls(products, squares, seen.totals, height, step), unexplained)
-    return step, spread, _part_moves(products, squares, own, step, windows.outward)
+    return step, spread, _part_presence(products, squares, own)
 
 
 def _part_sums(seen: _Seen, padded: ComplexArray, peak: _Place) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -157,7 +162,7 @@ def _part_sums(seen: _Seen, padded: ComplexArray, peak: _Place) -> tuple[NDArray
     around = sliding_window_view(padded, (3, 3), axis=(1, 2))
     found = around[seen.image_of, seen.y + peak[0][:, None] - 1, seen.x + peak[1][:, None] - 1]
     weights, source = seen.weights[..., None, None], seen.field[..., None, None]
-    starts = np.linspace(0, seen.x.shape[1], min(PARTS, seen.x.shape[1]), endpoint=False).astype(np.intp)
+    starts = part_starts(seen.x.shape[1])
     products = np.add.reduceat(weights * (source.real * found.real + source.imag * found.imag), starts, axis=1)
     squares = np.add.reduceat(weights * (found.real**2 + found.imag**2), starts, axis=1)
     return products, squares, np.add.reduceat(seen.energies, starts, axis=1)
@@ -176,28 +181,27 @@ def _pulls(
     return np.asarray(slope - np.matmul(curvature, step[:, None, :, None])[..., 0])
 
 
-def _part_moves(
-    products: NDArray[Any], squares: NDArray[Any], own: NDArray[Any], step: NDArray[Any], outward: FloatArray | None
-) -> tuple[NDArray[np.float64], ...]:
-    """Presence of each part, its share of the energy, and its own move across itself beyond the window's: (M, G).
-
-    A part's S is scaled by its own energies; its move is along its normal from the window's shift: one Newton step, or
-    to the neighbouring pixel where S is higher there.
-    """
+def _part_presence(
+    products: NDArray[Any], squares: NDArray[Any], own: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Correlation of each part in the 3 x 3 px round the peak, scaled by its own energies, and its share of them."""
     floor = ENERGY_FLOOR * own + 1e-9
     surfaces = products / np.sqrt((own + 1e-9)[..., None, None] * (squares + floor[..., None, None]))
     share = own / np.maximum(own.sum(axis=1, keepdims=True), 1e-9)
-    presence = surfaces.max(axis=(2, 3)).astype(np.float64)
-    if outward is None:
-        return presence, share.astype(np.float64), np.zeros(own.shape)
-    slope, curvature = quadratic(surfaces)
-    left = slope - np.matmul(curvature, step[:, None, :, None])[..., 0]
-    bent = (outward * np.matmul(curvature, outward[..., None])[..., 0]).sum(axis=2)
-    near = (left * outward).sum(axis=2) / np.maximum(bent, MIN_PART_CURVATURE)
-    row, column = np.divmod(surfaces.reshape(*own.shape, 9).argmax(axis=2), 3)
-    far = ((np.stack((column, row), axis=2) - 1 - step[:, None]) * outward).sum(axis=2)
-    moved = np.where((row == 1) & (column == 1), near, far)
-    return presence, share.astype(np.float64), np.clip(moved, -MAX_PART_PX, MAX_PART_PX)
+    return surfaces.max(axis=(2, 3)).astype(np.float64), share.astype(np.float64)
+
+
+def _outline_moves(
+    fields: tuple[ComplexArray, ComplexArray], image_of: NDArray[np.intp], whole_px: NDArray[np.intp], windows: Windows
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far each part moved across itself: the whole shift's share of that, and what a search along it adds."""
+    if windows.outline is None:
+        unknown = np.full((len(image_of), PARTS), np.nan)
+        return unknown, unknown
+    starts = part_starts(windows.outline[1].shape[1])
+    own = part_moves_px(*fields, image_of, windows.outline, whole_px, starts)
+    moves = own + np.matmul(windows.outward(), whole_px[:, :, None].astype(np.float64))[..., 0]
+    return moves, smooth_moves_px(moves, windows.outline, starts)
 
 
 def _facing_length(facing: FloatArray | None, shift: NDArray[Any]) -> NDArray[Any]:

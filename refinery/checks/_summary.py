@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refinery.checks._clusters import Clusters, bootstrap_means, corrected_prevalence, wilson
-from refinery.sample import VERDICTS, Finding, LabelType, Verdict
-
-LABEL_TYPES = frozenset(get_args(LabelType))
+from refinery.sample import LABEL_TYPES, VERDICTS, Finding, Verdict
 
 _SMALLEST, _LARGEST, _BINS = 1e-3, 1e5, 920
 _EDGES = np.geomspace(_SMALLEST, _LARGEST, _BINS + 1)

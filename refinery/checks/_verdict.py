@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from refinery import registry
-from refinery.sample import Finding, Verdict
+from refinery.checks._measured import IMAGE_LABEL
+from refinery.sample import LABEL_TYPES, Finding, Verdict
 
 _SEVERITY: tuple[Verdict, ...] = ("fail", "abstain", "pass", "not_checkable")
 
@@ -27,11 +28,12 @@ def combine(findings: Sequence[Finding]) -> list[Finding]:
 def overall(findings: Iterable[Finding]) -> Verdict:
     """The verdict of a sample: fail before abstain before pass; not_checkable when none of its labels could be judged.
 
-    What is no label of the sample's own, its pairing and the stand-in `image` where no label has a geometry,
-    can only make the verdict worse: it says nothing about whether the labels hold.
+    What is no label of the sample's own, its pairing, its content and the stand-in `image` where no label has a
+    geometry, can only make the verdict worse: it says nothing about whether the labels hold. The stand-in speaks for a
+    sample without labels.
     """
     found = list(findings)
-    labelled = any(finding.check == "" for finding in found)
+    labelled = any(finding.type in LABEL_TYPES and finding.label != IMAGE_LABEL for finding in found)
     judged = {f.verdict for f in found if f.verdict != "pass" or _speaks_for_labels(f, labelled)}
     return next((verdict for verdict in _SEVERITY if verdict in judged), "not_checkable")
 
@@ -56,5 +58,5 @@ def _says_most(finding: Finding) -> tuple[float, float]:
 
 
 def _speaks_for_labels(finding: Finding, labelled: bool) -> bool:
-    """Whether a pass of this finding says that a label holds. labelled: some label was left to no check."""
-    return finding.unit != "" and not (labelled and finding.label == "image")
+    """Whether a pass of this finding says that a label holds. labelled: the sample has labels."""
+    return finding.type in LABEL_TYPES and not (labelled and finding.label == IMAGE_LABEL)

@@ -16,6 +16,7 @@ from refinery.sample import FloatArray
 POINTS_PER_WINDOW = 96
 PARTS = 12
 POINTS_PER_IMAGE = 400
+OUTLINE_POINTS = 32
 BAND_OFFSETS_PX = (-1.5, 0.0, 1.5)
 DISC_MARGIN = 1.25
 """A disc reaches past the edge of the thing it is the centre of by this factor, so that the edge lies inside."""
@@ -33,14 +34,22 @@ class Windows:
     facing: (M, 2, 2) float32, None for a label that is all of a thing and not its outline. facing @ shift is what a
         shift moves an outline across itself: sum_i s_i e_i e_i^T, with e_i the principal axes of its normals n and s_i
         the 95% quantile of |n . e_i|. The identity for a circle and a box; along a straight edge it is 0.
-    outward: (M, G, 2) float32 mean unit normal of each of the PARTS consecutive parts of the points, None for a frame.
+    outline: points on the outline and their outward unit normals, (M, L, 2) float32 each, None for a frame. What a box
+        holds has an unknown outline: that of the ellipse in it is taken.
     """
 
     points_xy: FloatArray = field(repr=False)
     area_px: FloatArray = field(repr=False)
     expected: NDArray[np.complex64] | None = field(default=None, repr=False)
     facing: FloatArray | None = field(default=None, repr=False)
-    outward: FloatArray | None = field(default=None, repr=False)
+    outline: tuple[FloatArray, FloatArray] | None = field(default=None, repr=False)
+
+    def outward(self) -> NDArray[np.float64]:
+        """Mean normal of the outline in each part: (M, G, 2)."""
+        assert self.outline is not None
+        starts = part_starts(self.outline[1].shape[1])
+        counts = np.diff(np.append(starts, self.outline[1].shape[1]))
+        return np.asarray(np.add.reduceat(self.outline[1], starts, axis=1) / counts[:, None], dtype=np.float64)
 
 
 def default_radius_px(size_hw: tuple[int, int]) -> float:
@@ -55,8 +64,10 @@ def disc_windows(centres_xy: NDArray[Any], radii_xy: NDArray[Any]) -> Windows:
     """
     points = centres_xy[:, None, :] + radii_xy[:, None, :] * _spiral()
     areas = np.asarray(np.pi * radii_xy[:, 0] * radii_xy[:, 1], dtype=np.float32)
-    rays = np.broadcast_to(_spiral(), points.shape)
-    return Windows(points.astype(np.float32), areas, outward=_part_normals(rays))
+    rays = radii_xy[:, None, :] * _circle() / np.float32(DISC_MARGIN)
+    lengths = np.maximum(np.hypot(rays[..., :1], rays[..., 1:]), 1e-9)
+    outline = (centres_xy[:, None, :] + rays).astype(np.float32), (rays / lengths).astype(np.float32)
+    return Windows(points.astype(np.float32), areas, outline=outline)
 
 
 @lru_cache(maxsize=1)
@@ -69,6 +80,13 @@ def _spiral() -> FloatArray:
     return np.asarray(points[around], dtype=np.float32)
 
 
+@lru_cache(maxsize=1)
+def _circle() -> FloatArray:
+    """Directions (L, 2) round a circle."""
+    turn = np.arange(OUTLINE_POINTS) * (2 * np.pi / OUTLINE_POINTS)
+    return np.stack((np.cos(turn), np.sin(turn)), axis=-1).astype(np.float32)
+
+
 def contour_windows(polygons: Sequence[NDArray[Any]]) -> Windows:
     """Bands along closed outlines, for polygons (each (V, 2) px, V >= 3): even steps along, three rows across."""
     per_row = POINTS_PER_WINDOW // len(BAND_OFFSETS_PX)
@@ -79,10 +97,17 @@ def contour_windows(polygons: Sequence[NDArray[Any]]) -> Windows:
         chosen = [i for i, polygon in enumerate(polygons) if len(polygon) == vertex_count]
         vertices = np.stack([polygons[i] for i in chosen]).astype(np.float64)
         stacked[chosen], tangents[chosen], lengths[chosen] = _walk(vertices, per_row)
-    normals = np.stack((-tangents[..., 1], tangents[..., 0]), axis=-1)
+    normals = _turned_outward(np.stack((tangents[..., 1], -tangents[..., 0]), axis=-1), stacked)
     band = stacked[:, :, None] + np.array(BAND_OFFSETS_PX)[:, None] * normals[:, :, None]
     points, across = band.reshape(len(polygons), -1, 2), np.repeat(normals, len(BAND_OFFSETS_PX), axis=1)
     return _windows(points, lengths * BAND_WIDTH_PX, across)
+
+
+def _turned_outward(normals: NDArray[Any], outline: NDArray[Any]) -> NDArray[Any]:
+    """Normals (M, K, 2) of closed outlines (M, K, 2), so that they point out of them whichever way these run."""
+    after = np.roll(outline, -1, axis=1)
+    areas = (outline[..., 0] * after[..., 1] - outline[..., 1] * after[..., 0]).sum(axis=1)
+    return np.asarray(normals * np.where(areas < 0, -1.0, 1.0)[:, None, None])
 
 
 def mask_windows(masks: Sequence[NDArray[Any]]) -> Windows:
@@ -91,7 +116,7 @@ def mask_windows(masks: Sequence[NDArray[Any]]) -> Windows:
     normals = np.empty_like(points)
     areas = np.empty(len(masks))
     for i, mask in enumerate(masks):
-        rows, columns = np.nonzero(edge_band(mask))
+        rows, columns = _around(*np.nonzero(edge_band(mask)))
         chosen = np.linspace(0, len(rows) - 1, POINTS_PER_WINDOW).round().astype(np.intp)
         points[i] = np.stack((columns[chosen], rows[chosen]), axis=-1)
         normals[i] = _mask_normals(mask, rows[chosen], columns[chosen])
@@ -99,14 +124,20 @@ def mask_windows(masks: Sequence[NDArray[Any]]) -> Windows:
     return _windows(points, areas, normals)
 
 
+def _around(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The same places in order of their direction from their middle, so that neighbours lie side by side."""
+    order = np.argsort(np.arctan2(rows - rows.mean(), columns - columns.mean()), kind="stable")
+    return rows[order], columns[order]
+
+
 def _mask_normals(mask: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float64]:
-    """Unit normals (K, 2), in (x, y), of a mask's edge: the gradient of the mask over the 5 x 5 px at each point."""
+    """Outward unit normals (K, 2), (x, y), of a mask's edge: against its gradient over the 5 x 5 px at each point."""
     padded = np.pad(np.asarray(mask, dtype=bool), 2, mode="edge")
     around = sliding_window_view(padded, (5, 5))[rows, columns].astype(np.float64)
     steps, bell = np.arange(-2.0, 3.0), np.array([1.0, 4.0, 6.0, 4.0, 1.0])
     weights = np.stack((np.outer(bell, steps * bell), np.outer(steps * bell, bell)))
     gradient = np.tensordot(around, weights, axes=((1, 2), (1, 2)))
-    return np.asarray(gradient / np.maximum(np.hypot(gradient[:, :1], gradient[:, 1:]), 1e-9))
+    return np.asarray(-gradient / np.maximum(np.hypot(gradient[:, :1], gradient[:, 1:]), 1e-9))
 
 
 def edge_band(mask: NDArray[Any]) -> NDArray[np.bool_]:
@@ -159,12 +190,11 @@ def _windows(points: NDArray[Any], areas: NDArray[Any], normals: NDArray[Any] | 
     if normals is None:
         return Windows(place, size)
     expected = ((normals[..., 0] + 1j * normals[..., 1]) ** 2).astype(np.complex64)
-    return Windows(place, size, expected, _facing(normals), _part_normals(normals))
+    every = POINTS_PER_WINDOW // OUTLINE_POINTS
+    outline = place[:, 1::every], normals[:, 1::every].astype(np.float32)
+    return Windows(place, size, expected, _facing(normals), outline)
 
 
-def _part_normals(normals: NDArray[Any]) -> FloatArray:
-    """Mean direction (M, G, 2), of length 1, of normals (M, K, 2) in each of the PARTS parts."""
-    count = normals.shape[1]
-    starts = np.linspace(0, count, min(PARTS, count), endpoint=False).astype(np.intp)
-    sums = np.add.reduceat(normals, starts, axis=1)
-    return np.asarray(sums / np.maximum(np.hypot(sums[..., :1], sums[..., 1:]), 1e-9), dtype=np.float32)
+def part_starts(count: int) -> NDArray[np.intp]:
+    """First of the points of each of the PARTS consecutive parts of a window of `count` points: (G,)."""
+    return np.linspace(0, count, min(PARTS, count), endpoint=False).astype(np.intp)

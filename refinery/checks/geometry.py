@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
-from refinery.checks._measured import GEOMETRIC, MIN_EXTENT_PX, MeasuredLabels, measured_labels
+from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, MIN_EXTENT_PX, MeasuredLabels, measured_labels
+from refinery.checks._outline import upper_moves_px
 from refinery.checks._uncertainty import FAIL_SIGMAS, lower_bound_px, principal_sigmas, upper_bound_px
 from refinery.sample import Finding, Label, Verdict
 
@@ -67,13 +68,17 @@ def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, 
 
 @dataclass(frozen=True, slots=True)
 class _Drift:
-    """How far a label moved: its drift, the bounds of that, and its standard error where it is seen best and worst."""
+    """How far a label moved: its drift, the bounds of that, and its standard error where it is seen best and worst.
+
+    parts_px: upper bound of how far the parts of its outline moved; 0 for a keypoint, NaN if they cannot be seen.
+    """
 
     px: float
     lower_px: float
     upper_px: float
     best_sigma_px: float
     worst_sigma_px: float
+    parts_px: float
 
 
 def _drifts(measured: MeasuredLabels, context: CheckContext) -> list[_Drift]:
@@ -85,8 +90,16 @@ def _drifts(measured: MeasuredLabels, context: CheckContext) -> list[_Drift]:
     length = np.hypot(shift[:, 0], shift[:, 1])
     lower = lower_bound_px(shift, sigmas, axes, fail_sigmas)
     upper = upper_bound_px(shift, spread * scale[:, None, None] ** 2)
-    columns = (length, lower, upper, sigmas[:, 0], sigmas[:, 1])
+    columns = (length, lower, upper, sigmas[:, 0], sigmas[:, 1], _parts_px(measured))
     return [_Drift(*row) for row in np.stack(columns, axis=1).tolist()]
+
+
+def _parts_px(measured: MeasuredLabels) -> NDArray[Any]:
+    """Upper bound of how far the parts of each label's outline moved: (M,)."""
+    assert measured.found is not None
+    if measured.kind in ("point", IMAGE_LABEL):
+        return np.zeros(len(measured.jobs))
+    return upper_moves_px(measured.found.part_px, measured.found.outline_px)
 
 
 def _seen(measured: MeasuredLabels) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -127,20 +140,24 @@ def _judge(label: Label, labels: MeasuredLabels, m: int, drift: _Drift, context:
         label,
         drift_px=round(drift.px, 3),
         shift_px=(round(dx, 3), round(dy, 3)),
-        bounds_px=(round(drift.lower_px, 3), round(drift.upper_px, 3)),
+        bounds_px=(round(drift.lower_px, 3), round(float(np.fmax(drift.upper_px, drift.parts_px)), 3)),
     )
     if measured.at_border[m]:
         return found("fail", f"moved beyond {context.radius_px} px")
     tolerance = context.tolerance(label.name)
     if drift.lower_px > tolerance:
         return found("fail", f"moved by more than {tolerance:g} px")
-    if drift.upper_px <= tolerance:
+    if drift.upper_px <= tolerance and not np.isfinite(drift.parts_px):
+        return found("abstain", "too little of its outline is found again to say that it kept its size")
+    if max(drift.upper_px, drift.parts_px) <= tolerance:
         return found("pass")
     one_way = drift.worst_sigma_px > tolerance > 2 * drift.best_sigma_px
     return found("abstain", "seen across its edge only, not along it" if one_way else _may_have_moved(drift))
 
 
 def _may_have_moved(drift: _Drift) -> str:
+    if drift.parts_px > drift.upper_px:
+        return f"moved by {drift.px:.2f} px, but parts of its outline by up to {drift.parts_px:.2f} px"
     return f"moved by {drift.px:.2f} px, but it may be up to {drift.upper_px:.2f} px"
 
 

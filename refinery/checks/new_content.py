@@ -1,4 +1,4 @@
-"""Is there something of an object's size in the refined image where the synthetic one has no edges at all?"""
+"""Is there something of an object's size in the refined image that the synthetic one has nothing of?"""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from refinery.checks._batch import CheckBatch
+from refinery.checks._colours import largest_square, unexpected_colours
 from refinery.checks._context import CheckContext
 from refinery.sample import Finding
 
 TYPES: tuple[str, ...] = ()
 GRANTS = False
 LABEL = "content"
-SHARES = {"blob": 1.0}
-DEFAULTS = {"blob": 0.3}
-LIMITS = {"blob": (0.15, 0.8)}
+SHARES = {"blob": 0.3, "colour": 0.7}
+DEFAULTS = {"blob": 0.3, "colour": 0.6}
+LIMITS = {"blob": (0.15, 0.8), "colour": (0.15, 1.2)}
 CELL_PX = 2
+COLOUR_REACH = 0.05
 REACH = 0.25
 """A blob is looked for in squares of this share of the frame's short side."""
 
@@ -29,29 +31,48 @@ MIN_SIDE_CELLS = 4
 def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     """One finding for each pair, named "content", without a drift or a unit.
 
-    fail: in some square of a quarter of the frame the edges that the refined image has and its source has not, over a
-    typical square's, are more than calibration saw in images without new content.
+    fail: more than calibration saw in images without new content, of either of two things. blob: in some square of a
+    quarter of the frame, edges that the refined image has and its source has not, over a typical square's. colour: in
+    some square of a twentieth of the frame, colours that nothing in the source there leads one to expect.
     """
-    values, places = _blobs(batch)
-    limit = context.threshold("new_content.blob", LABEL, DEFAULTS["blob"])
+    quantities = _quantities(batch)
     seen = np.abs(batch.synthetic_field).max(axis=(1, 2)) + np.abs(batch.refined_field).max(axis=(1, 2))
-    flat = np.asarray(seen == 0)
-    found = zip(values.tolist(), places.tolist(), flat.tolist(), strict=True)
-    return [[_judge(value, place, limit, empty)] for value, place, empty in found]
+    findings = []
+    for n, empty in enumerate((seen == 0).tolist()):
+        over = [place[n] for name, (value, place) in quantities.items() if value[n] > _limit(context, name)]
+        findings.append([_judge(over[0] if over else None, empty)])
+    return findings
 
 
 def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, str, float]]:  # noqa: ARG001
-    """("blob", "content", value) of each pair."""
-    yield from (("blob", LABEL, value) for value in _blobs(batch)[0].tolist())
+    """("blob" and "colour", "content", value) of each pair."""
+    for name, (values, _) in _quantities(batch).items():
+        yield from ((name, LABEL, value) for value in values.tolist())
 
 
-def _judge(value: float, place: list[int], limit: float, empty: bool) -> Finding:
+def _limit(context: CheckContext, quantity: str) -> float:
+    return context.threshold(f"new_content.{quantity}", LABEL, DEFAULTS[quantity])
+
+
+def _judge(place: NDArray[np.intp] | None, empty: bool) -> Finding:
     if empty:
         return Finding(LABEL, LABEL, "not_checkable", unit="", reason="flat: no edges at all", check="new_content")
-    if value <= limit:
+    if place is None:
         return Finding(LABEL, LABEL, "pass", unit="", check="new_content")
     reason = f"something new at ({place[0]}, {place[1]}) px"
     return Finding(LABEL, LABEL, "fail", unit="", reason=reason, check="new_content")
+
+
+def _quantities(batch: CheckBatch) -> dict[str, tuple[NDArray[Any], NDArray[np.intp]]]:
+    """Of each pair how strong its strongest new blob and colour are (N,), and where their middle is (N, 2), (x, y)."""
+    source, refined = (
+        np.stack([_cells(np.moveaxis(image, 2, 0)) for image in images])
+        for images in ([pair.synthetic for pair in batch.pairs], [pair.refined for pair in batch.pairs])
+    )
+    off = unexpected_colours(np.moveaxis(source, 1, 3), np.moveaxis(refined, 1, 3))
+    side = max(2, round(COLOUR_REACH * min(batch.size_hw) / CELL_PX))
+    sizes, middles = largest_square(off, side)
+    return {"blob": _blobs(batch), "colour": (sizes, middles * CELL_PX)}
 
 
 def _blobs(batch: CheckBatch) -> tuple[NDArray[Any], NDArray[np.intp]]:

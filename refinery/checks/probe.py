@@ -68,10 +68,14 @@ def _by_place(pair: Pair, known: Mapping[str, ProbedLabel]) -> dict[Place, Label
 
 
 def _able(known: ProbedLabel, context: CheckContext) -> bool:
-    """Whether the probe finds enough moves of the size of the tolerance."""
-    if known.form == "class":
+    """Whether the probe finds enough moves of the size of the tolerance.
+
+    With a tolerance of 0 nothing can pass, and whatever is found fails: then what it was measured at counts.
+    """
+    tolerance = context.tolerance(known.name, known.unit, known.spread)
+    if known.form == "class" or tolerance == 0.0:
         return known.competent
-    return power_at(known, context.tolerance(known.name, known.unit, known.spread)) >= NEEDED_POWER
+    return power_at(known, tolerance) >= NEEDED_POWER
 
 
 def _ask(pairs: Sequence[Pair], context: CheckContext) -> Mapping[str, Answers]:

@@ -72,7 +72,7 @@ class Audit:
             "audit_problems": [
                 *self.problems,
                 *self._about_files(),
-                *table.unread,
+                *self._about_labels(table.unread),
                 *unknown_tolerances(context, drift),
             ],
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, calibrate, describe_power
+from refinery.checks._calibration import within_limits
 from refinery.checks._summary import POWER
 from refinery.config import parse_max_drift
 from refinery.formats._source import Source
@@ -34,6 +35,7 @@ def calibrated(
     given = model.manifest.check_thresholds if model is not None else {}
     known = {name: value for name, value in given.items() if isinstance(value, int | float) and isfinite(value)}
     if isclose(known.get("calibration.false_alarms", 0.0), context.false_alarms, rel_tol=1e-6):
+        known = within_limits(known)
         return replace(context, thresholds=known), _record("artifact", context, known)
     found = calibrate(pairs(), context, seed)
     return found, _record("measured" if found.thresholds else "defaults", context, found.thresholds)
@@ -84,10 +86,13 @@ def with_coverage(
 
 
 def unknown_tolerances(context: CheckContext, drift: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each name of --max-drift that no label has."""
-    for name in context.max_drift:
-        if name and not name.startswith("*") and name not in drift:
+    """One line for each name of --max-drift that no label has, or whose label is measured in another unit."""
+    for key in context.max_drift:
+        name, _, unit = key.rpartition("*") if "*" in key else (key, "", "")
+        if name and name not in drift:
             yield f"--max-drift: no label named {name!r} was found; labels: {', '.join(drift) or 'none'}"
+        elif name and unit and drift[name]["unit"] != unit:
+            yield f"--max-drift: {name!r} is measured in {drift[name]['unit'] or 'its own unit'}, not in {unit}"
 
 
 def _record(origin: str, context: CheckContext, thresholds: Mapping[str, float]) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from refinery.dataset import iter_decoded
 from refinery.errors import SampleError
 from refinery.formats._source import Source
 from refinery.labels import LabelReader
+from refinery.report.text import judged_text, kind_text
 
 LOOKED_AT = 100
 
 
 @dataclass
 class LabelTable:
-    """Labels by name: {"type", "count", "unit", "checks"}; `unread`: a line for each file that could not be read."""
+    """Labels by name: {"type", "count", "unit", "checks", "unchecked"}; `unread`: a line for each unreadable file."""
 
     labels: dict[str, dict[str, Any]]
     unread: list[str]
@@ -49,6 +50,7 @@ def look_at_labels(
             entry["count"] += 1
     for name, entry in table.labels.items():
         entry["checks"] = judges(name, entry["type"], context, trains_probe)
+        entry["unchecked"] = "" if entry["checks"] else _why_unchecked(name, entry["type"], context)
     return table
 
 
@@ -62,8 +64,16 @@ def judges(name: str, label_type: str, context: CheckContext | None, trains_prob
     return [check for check in granting if check != "probe" or (probed is not None and probed.competent)]
 
 
+def _why_unchecked(name: str, label_type: str, context: CheckContext | None) -> str:
+    """Why no check can say that a label holds."""
+    if label_type not in registry.find("check", "probe").TYPES:
+        return f"there is no check for a {label_type} yet"
+    if context is None or context.probe is None:
+        return "a label probe does it, which comes with a trained run"
+    known = context.probe.labels.get(name)
+    return known.reason if known is not None and known.reason else "the probe was not trained for it"
+
+
 def _row(entry: Mapping[str, Any], looked_at: int) -> str:
     each = f"{entry['count'] / looked_at:.3g} a sample"
-    unit = f", in {entry['unit']}" if entry["unit"] else ""
-    by = ", ".join(entry["checks"])
-    return f"{entry['type'].replace('_', ' ')}, {each}{unit}; " + (f"judged by {by}" if by else "judged by no check")
+    return f"{kind_text(entry)}, {each}; {judged_text(entry)}"

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from refinery.artifact import MODEL_FILE
+from refinery.artifact import MODEL_FILE, Artifact, load, write_manifest
 from refinery.config import ExportConfig
 from refinery.errors import ModelError
 from refinery.jobs._observer import Observer, Silent
@@ -15,6 +15,8 @@ from refinery.jobs._observer import Observer, Silent
 def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, Any]:
     """Write the artifact of a run, finished or not, or of one checkpoint file.
 
+    The label probe of the run's artifact goes with it; the thresholds of the checks too where it is the same refiner,
+    since they were calibrated on what that one does.
     Returns {"artifact", "model", "manifest"}. Raises ModelError when parity with torch is not met.
     """
     from refinery.export import export_checkpoint
@@ -24,7 +26,11 @@ def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, 
     default = checkpoint.parent.parent / "artifact"
     target = Path(config.out) if config.out else default
     folder, name = (target.parent, target.name) if target.suffix == ".onnx" else (target, MODEL_FILE)
-    manifest = export_checkpoint(checkpoint, folder, name, config.tolerance)
+    trained = _trained(default, observer) if name == MODEL_FILE else None
+    manifest = export_checkpoint(checkpoint, folder, name, config.tolerance, trained.probe if trained else None)
+    if trained is not None and trained.sha256 == manifest.model_sha256:
+        manifest = dataclasses.replace(manifest, check_thresholds=trained.manifest.check_thresholds)
+        write_manifest(folder, manifest)
     observer.table(
         f"exported {folder / name}",
         {
@@ -34,6 +40,17 @@ def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, 
         },
     )
     return {"artifact": str(folder), "model": str(folder / name), "manifest": dataclasses.asdict(manifest)}
+
+
+def _trained(folder: Path, observer: Observer) -> Artifact | None:
+    """The artifact that training left, for what judges labels; None where there is none, or it is broken."""
+    if not (folder / MODEL_FILE).is_file():
+        return None
+    try:
+        return load(folder)
+    except ModelError as error:
+        observer.say(f"exported without a label probe: {error}")
+        return None
 
 
 def _checkpoint(run: Path, which: str) -> Path:

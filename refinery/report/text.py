@@ -200,10 +200,22 @@ def _label_table(labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
     wide = max(len(name) for name in labels)
     lines: list[str] = []
     for name, entry in labels.items():
-        by = ", ".join(entry.get("checks", ())) or "no check"
-        kind = entry["type"].replace("_", " ") + (f" in {entry['unit']}" if entry.get("unit") else "")
-        lines.append(f"{'' if lines else 'labels':<11}{name:<{wide}}  {kind}, {entry['count']:,} seen; judged by {by}")
+        start = f"{'' if lines else 'labels':<11}{name:<{wide}}  "
+        lines.append(f"{start}{kind_text(entry)}, {entry['count']:,} seen; {judged_text(entry)}")
     return lines
+
+
+def kind_text(entry: Mapping[str, Any]) -> str:
+    """Type and unit of a label in the table of labels; what flips has no unit."""
+    unit = entry.get("unit")
+    kind = str(entry["type"]).replace("_", " ")
+    return f"{kind} in {unit}" if unit and unit != "flip" else kind
+
+
+def judged_text(entry: Mapping[str, Any]) -> str:
+    """Which checks judge a label of the table of labels, or why none does."""
+    by = ", ".join(entry.get("checks", ()))
+    return f"judged by {by}" if by else f"not judged: {entry.get('unchecked') or 'no check knows it'}"
 
 
 def _worst_lines(worst: Sequence[Mapping[str, Any]]) -> list[str]:

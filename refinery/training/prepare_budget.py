@@ -27,11 +27,12 @@ MIN_CONTROL = 4
 
 
 def set_aside(synthetic: ImageSet, most: int) -> tuple[ImageSet, ImageSet]:
-    """Images to train on, and evenly spread ones of the most frequent shape to measure drift on: a tenth at most."""
+    """Images to train on, and evenly spread ones of the most frequent shape to measure drift on: a tenth, at least 4, at most half."""
     shapes = [image.shape for image in synthetic.images]
     shape, _ = Counter(shapes).most_common(1)[0]
     usable = [i for i, own in enumerate(shapes) if own == shape]
-    count = max(MIN_CONTROL, min(most, len(shapes) // 10, CONTROL_PIXELS // (shape[0] * shape[1])))
+    wanted = max(MIN_CONTROL, min(most, len(shapes) // 10, CONTROL_PIXELS // (shape[0] * shape[1])))
+    count = min(wanted, len(shapes) // 2)
     chosen = {usable[i * len(usable) // count] for i in range(count)}
     return synthetic.select([i for i in range(len(shapes)) if i not in chosen]), synthetic.select(sorted(chosen))
 
