@@ -201,7 +201,7 @@ def test_drift_is_told_in_tolerances():
 @pytest.mark.parametrize(("count", "aside"), [(4, 2), (5, 2), (8, 4), (9, 4), (200, 20)])
 def test_setting_images_aside_leaves_some_to_train_on(count, aside):
     images = [np.zeros((8, 8, 1), np.uint8)] * count
-    kept, control = set_aside(ImageSet([Sample(str(i), f"{i}.png") for i in range(count)], images, 8), 128)
+    kept, control = set_aside(ImageSet(images, [Sample(str(i), f"{i}.png") for i in range(count)], 1, 8), 128)
     assert (len(kept.images), len(control.images)) == (count - aside, aside)
 
 

@@ -89,13 +89,11 @@ def upper_bound_px(shift: NDArray[Any], spread: NDArray[Any]) -> NDArray[np.floa
     return bound
 
 
-def lower_bound_px(
-    shift: NDArray[Any], sigmas: NDArray[Any], axes: NDArray[Any], fail_sigmas: NDArray[Any] | float = FAIL_SIGMAS
-) -> NDArray[np.float64]:
-    """The length that |d| exceeds: what |shift| keeps after fail_sigmas (one, or (M,)) standard errors per axis: (M,).
+def lower_bound_px(shift: NDArray[Any], axes: NDArray[Any], margins_px: NDArray[Any]) -> NDArray[np.float64]:
+    """The length that |d| exceeds: what |shift| keeps when a margin is taken off along each of its axes: (M,).
 
-    With the default of 2.24 it is 0 in 95% of cases if d is 0.
+    shift: (M, 2). axes: (M, 2, 2), in columns. margins_px: (M, 2); 2.24 standard errors leave 0 in 95% of cases of d = 0.
     """
     along = np.abs(np.matmul(shift[:, None, :], axes)[:, 0])
-    left = np.maximum(along - np.reshape(fail_sigmas, (-1, 1)) * sigmas, 0.0)
+    left = np.maximum(along - margins_px, 0.0)
     return np.asarray(np.hypot(left[:, 0], left[:, 1]))

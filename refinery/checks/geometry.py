@@ -19,11 +19,11 @@ from refinery.sample import Finding, Label, Verdict
 
 TYPES: tuple[str, ...] = GEOMETRIC
 GRANTS = True
-SHARES = {"fail_sigmas": 0.5}
+SHARES = {"fail_sigmas": 0.25, "fail_px": 0.25}
 """Of a label's false alarms, what geometry may have."""
 
-DEFAULTS = {"fail_sigmas": FAIL_SIGMAS}
-LIMITS = {"fail_sigmas": (3.2, 8.0)}
+DEFAULTS = {"fail_sigmas": FAIL_SIGMAS, "fail_px": np.inf}
+LIMITS = {"fail_sigmas": (3.2, 8.0), "fail_px": (0.3, 8.0)}
 
 MIN_ENERGY = 0.01
 MIN_INSIDE = 0.5
@@ -54,16 +54,19 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
 def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, str, float]]:
     """(quantity, label name, value) of each label that can be measured, the more suspicious the higher.
 
-    "fail_sigmas": how many standard errors a label seems to have moved, along the axis where that is most.
+    "fail_sigmas": how many standard errors a label seems to have moved, along the axis where that is most; "fail_px":
+    how far. The first is sharp where the errors are known well, the second holds where they are not.
     """
     for measured in measured_labels(batch, context.radius_px):
         if measured.found is None:
             continue
         shift, _, sigmas, axes = _seen(measured)
-        most = (np.abs(np.matmul(shift[:, None, :], axes)[:, 0]) / sigmas).max(axis=1)
+        along = np.abs(np.matmul(shift[:, None, :], axes)[:, 0])
+        most, far = (along / sigmas).max(axis=1), along.max(axis=1)
         for m, (_, label) in enumerate(measured.jobs):
             if not _unseen(measured, m) and measured.found.confidence[m] >= context.confidence_gate:
                 yield "fail_sigmas", label.name, float(most[m])
+                yield "fail_px", label.name, float(far[m])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,9 @@ def _drifts(measured: MeasuredLabels, context: CheckContext) -> list[_Drift]:
     scale = np.array([context.threshold("geometry.scale", name, 1.0) for name in names])
     shift, spread, sigmas, axes = _seen(measured)
     length = np.hypot(shift[:, 0], shift[:, 1])
-    lower = lower_bound_px(shift, sigmas, axes, fail_sigmas)
+    fail_px = np.array([context.threshold("geometry.fail_px", name, np.inf) for name in names])[:, None]
+    by_sigmas = lower_bound_px(shift, axes, fail_sigmas[:, None] * sigmas)
+    lower = np.maximum(by_sigmas, lower_bound_px(shift, axes, np.repeat(fail_px, 2, axis=1)))
     upper = upper_bound_px(shift, spread * scale[:, None, None] ** 2)
     columns = (length, lower, upper, sigmas[:, 0], sigmas[:, 1], _parts_px(measured))
     return [_Drift(*row) for row in np.stack(columns, axis=1).tolist()]

@@ -15,6 +15,7 @@ from refinery.config import LabelOverride, TrainConfig, build, parse_max_drift, 
 from refinery.dataset import open_dataset
 from refinery.errors import DatasetError, UsageError
 from refinery.formats._source import Source
+from refinery.jobs._checking import unknown_tolerances
 from refinery.jobs._judge import Judges, make_judges
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
@@ -79,7 +80,10 @@ def train(
         observer.say(line)
 
     reader = open_labels(data.source, overrides)
-    observer.table("labels", look_at_labels(data.source, reader, trains_probe=True).rows() or {"none": "none found"})
+    labels = look_at_labels(data.source, reader, trains_probe=True)
+    observer.table("labels", labels.rows() or {"none": "none found"})
+    for line in (*reader.problems, *reader.unknown_overrides(), *unknown_tolerances(context, labels.labels)):
+        observer.say(line)
     budget = None
     if control is not None:
         budget = make_budget(
