@@ -11,6 +11,7 @@ from PIL import Image
 
 from refinery import registry
 from refinery.checks import CheckContext, DriftSummary, measure_power, overall, run_checks
+from refinery.checks._overlap import moved_iou
 from refinery.checks._power import shifted
 from refinery.checks._uncertainty import covariance, lower_bound_px, principal_sigmas, upper_bound_px
 from refinery.checks._windows import contour_windows, mask_windows
@@ -507,3 +508,25 @@ def test_labels_that_cannot_be_measured_do_not_hide_the_power_of_the_others() ->
     seen = [pair(seed, APPEARANCE["gamma"](scene(seed)[0])) for seed in range(8)]
     assert all(move is not None for move in measure_power(seen + lost, CheckContext()).values())
     assert set(measure_power(lost, CheckContext()).values()) == {None}
+
+
+def test_the_overlap_of_a_moved_label_is_that_of_its_area() -> None:
+    box = Label("box", "box", np.array([10.0, 10.0, 20.0, 18.0]))
+    assert moved_iou(box, (1.0, 0.0)) == pytest.approx(72 / 88)
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[10:18, 10:20] = True
+    assert moved_iou(Label("mask", "instance_mask", mask), (1.0, 0.0)) == pytest.approx(72 / 88)
+    assert moved_iou(Label("mask", "instance_mask", mask), (-0.5, 0.0)) == pytest.approx(76 / 84)
+    assert moved_iou(Label("mask", "instance_mask", mask), (30.0, 0.0)) == 0.0
+    assert moved_iou(Label("p", "keypoint", np.array([3.0, 4.0])), (1.0, 0.0)) is None
+
+
+def test_a_box_found_again_says_how_much_of_it_overlaps() -> None:
+    rng = np.random.default_rng(3)
+    image = rng.uniform(-1, 1, (48, 48, 1)).astype(np.float32)
+    pair = Pair(
+        Sample("a", "a.png"), image, np.roll(image, 1, axis=1), (Label("box", "box", np.array([12.0, 12, 32, 28])),)
+    )
+    box = next(finding for finding in run_checks([pair], CheckContext())[0] if finding.label == "box")
+    assert box.drift == pytest.approx(1.0, abs=0.1)
+    assert box.iou == pytest.approx(19 / 21, abs=0.02)

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny import SIMGAN, Recorder, datasets, train_config, write_images
 
 from refinery import artifact
-from refinery.config import TrainConfig, build, load_toml
+from refinery.config import LabelOverride, TrainConfig, build, load_toml
 from refinery.errors import ConfigError, DatasetError, ModelError, ProviderError, TrainingError, UsageError
 from refinery.jobs.train import train
 from refinery.registry import names
@@ -229,6 +229,17 @@ def test_datasets_that_cannot_be_trained_on(tmp_path, synthetic, real, message):
         train(train_config(tmp_path), SIMGAN)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_eight_images_are_enough_and_names_that_no_label_has_are_said(tmp_path):
+    for name in ("synthetic", "real"):
+        write_images(tmp_path / name, count=8)
+    observer = Recorder()
+    config = replace(train_config(tmp_path), max_drift="iris=2px")
+    assert train(config, SIMGAN, observer=observer, overrides={"pupil": LabelOverride(type="box")})["artifact"]
+    said = " ".join(observer.said)
+    assert "--max-drift: no label named 'iris' was found" in said
+    assert "[labels.pupil]: no label of this name was found" in said
 
 
 @pytest.mark.parametrize("missing", ["real", "synthetic"])

@@ -7,25 +7,23 @@ import numpy as np
 from refinery.sample import Label
 
 
-def moved_iou(label: Label, shift_px: tuple[float, float], scale: float = 1.0) -> float | None:
-    """Intersection over union of a label with itself moved by (dx, dy) px, after scaling about its middle.
+def moved_iou(label: Label, shift_px: tuple[float, float]) -> float | None:
+    """Intersection over union of a label with itself moved by (dx, dy) px.
 
-    Boxes (xyxy px) and masks ((H, W) bool; moved only, by whole and shared pixels); None for a label without an area.
+    For boxes (xyxy px) and masks ((H, W) bool); None for a label without an area.
     """
     if label.type == "box" and label.value.shape == (4,):
-        return _box_iou(np.asarray(label.value, dtype=np.float64), shift_px, scale)
+        return _box_iou(np.asarray(label.value, dtype=np.float64), shift_px)
     if label.type in ("instance_mask", "semantic_mask") and label.value.any():
         return _mask_iou(np.asarray(label.value, dtype=bool), shift_px)
     return None
 
 
-def _box_iou(box: np.ndarray[tuple[int, ...], np.dtype[np.float64]], shift: tuple[float, float], scale: float) -> float:
+def _box_iou(box: np.ndarray[tuple[int, ...], np.dtype[np.float64]], shift: tuple[float, float]) -> float:
     low, high = np.minimum(box[:2], box[2:]), np.maximum(box[:2], box[2:])
-    middle, half = (low + high) / 2, (high - low) / 2
-    moved = middle + np.asarray(shift)
-    common = np.minimum(high, moved + half * scale) - np.maximum(low, moved - half * scale)
-    shared = float(np.prod(np.maximum(common, 0.0)))
-    total = float(np.prod(2 * half)) * (1.0 + scale**2) - shared
+    size, moved = high - low, np.abs(np.asarray(shift))
+    shared = float(np.prod(np.maximum(size - moved, 0.0)))
+    total = 2.0 * float(np.prod(size)) - shared
     return shared / total if total > 0 else 0.0
 
 

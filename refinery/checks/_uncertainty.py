@@ -92,7 +92,8 @@ def upper_bound_px(shift: NDArray[Any], spread: NDArray[Any]) -> NDArray[np.floa
 def lower_bound_px(shift: NDArray[Any], axes: NDArray[Any], margins_px: NDArray[Any]) -> NDArray[np.float64]:
     """The length that |d| exceeds: what |shift| keeps when a margin is taken off along each of its axes: (M,).
 
-    shift: (M, 2). axes: (M, 2, 2), in columns. margins_px: (M, 2); 2.24 standard errors leave 0 in 95% of cases of d = 0.
+    shift: (M, 2). axes: (M, 2, 2), in columns. margins_px: (M, 2); with 2.24 standard errors
+    0 is left in 95% of cases if d is 0.
     """
     along = np.abs(np.matmul(shift[:, None, :], axes)[:, 0])
     left = np.maximum(along - margins_px, 0.0)

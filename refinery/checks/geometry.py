@@ -14,6 +14,7 @@ from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, MIN_EXTENT_PX, MeasuredLabels, measured_labels
 from refinery.checks._outline import upper_moves_px
+from refinery.checks._overlap import moved_iou
 from refinery.checks._uncertainty import FAIL_SIGMAS, lower_bound_px, principal_sigmas, upper_bound_px
 from refinery.sample import Finding, Label, Verdict
 
@@ -150,6 +151,7 @@ def _judge(label: Label, labels: MeasuredLabels, m: int, drift: _Drift, context:
     if measured.at_border[m]:
         return found("fail", f"moved beyond {context.radius_px} px")
     tolerance = context.tolerance(label.name)
+    found = partial(found, iou=_rounded_iou(label, (dx, dy)))
     if drift.lower_px > tolerance:
         return found("fail", f"moved by more than {tolerance:g} px")
     if drift.upper_px <= tolerance and not np.isfinite(drift.parts_px):
@@ -158,6 +160,11 @@ def _judge(label: Label, labels: MeasuredLabels, m: int, drift: _Drift, context:
         return found("pass")
     one_way = drift.worst_sigma_px > tolerance > 2 * drift.best_sigma_px
     return found("abstain", "seen across its edge only, not along it" if one_way else _may_have_moved(drift))
+
+
+def _rounded_iou(label: Label, shift_px: tuple[float, float]) -> float | None:
+    iou = moved_iou(label, shift_px)
+    return None if iou is None else round(iou, 4)
 
 
 def _may_have_moved(drift: _Drift) -> str:
@@ -173,7 +180,8 @@ def _finding(
     drift_px: float | None = None,
     shift_px: tuple[float, float] | None = None,
     bounds_px: tuple[float | None, float | None] = (None, None),
+    iou: float | None = None,
 ) -> Finding:
     return Finding(
-        label.name, label.type, verdict, drift_px, "px", reason, "geometry", label.item, shift_px, *bounds_px
+        label.name, label.type, verdict, drift_px, "px", reason, "geometry", label.item, shift_px, *bounds_px, iou
     )

@@ -27,7 +27,10 @@ MIN_CONTROL = 4
 
 
 def set_aside(synthetic: ImageSet, most: int) -> tuple[ImageSet, ImageSet]:
-    """Images to train on, and evenly spread ones of the most frequent shape to measure drift on: a tenth, at least 4, at most half."""
+    """Images to train on, and evenly spread ones of the most frequent shape to measure drift on.
+
+    The latter are a tenth, at least 4, at most half.
+    """
     shapes = [image.shape for image in synthetic.images]
     shape, _ = Counter(shapes).most_common(1)[0]
     usable = [i for i, own in enumerate(shapes) if own == shape]
