@@ -25,7 +25,9 @@ from _common import write
 from torch import Tensor, nn
 
 from refinery.config import InspectConfig, RefineConfig, TrainConfig
-from refinery.jobs import inspect, refine, train
+from refinery.jobs.inspect import inspect
+from refinery.jobs.refine import refine
+from refinery.jobs.train import train
 from refinery.losses.self_regularization import self_regularization
 from refinery.training.methods import simgan
 
