@@ -25,7 +25,7 @@ from battery.cases import COMPOSITE, SPLIT_TABLE
 from battery.edits import EDITS, applies
 from battery.learned import prober_for
 from battery.scenes import KINDS, kind_named
-from battery.score import STRICT, EditScore, Tally, score_edit, score_unmoved
+from battery.score import STRICT, EditScore, Tally, UnmovedScore, score_edit, score_unmoved
 
 from refinery.checks import CheckContext, calibrate, run_checks
 from refinery.sample import Finding, Pair
@@ -86,10 +86,10 @@ def run_kind(kind: Kind, plan: Plan, probe: Any) -> dict[str, Any]:
         if name in EDITS and EDITS[name].noticed_by != "nothing":
             edits.setdefault(name, {})[severity] = score_edit(kind, found)
         else:
-            labels, samples, names = score_unmoved(kind, found)
-            looks.setdefault(name, {})[severity] = labels, samples
+            scored = score_unmoved(kind, found)
+            looks.setdefault(name, {})[severity] = scored
             if severity == MIDDLE and name == COMPOSITE:
-                by_name = names
+                by_name = scored.by_name
     return {"edits": edits, "looks": looks, "labels": by_name, "rates": speed(kind, plan, contexts[MIDDLE])}
 
 
@@ -118,7 +118,7 @@ def show(kind: Kind, result: dict[str, Any]) -> str:
     for name, by_severity in result["looks"].items():
         cells = [_look_cell(by_severity.get(severity)) for severity in range(3)]
         lines.append(f"{name:<20}" + "".join(f"{cell:>21}" for cell in cells) + _look_bar(by_severity.get(MIDDLE)))
-    lines.append("  (false alarms of labels / of samples with any finding, and coverage)")
+    lines.append("  (false alarms of labels; of findings about the whole sample: content, pairing; coverage of labels)")
     for name, tally in result["labels"].items():
         lines.append(f"  {name:<24} coverage {tally.coverage:.2f}  false alarms {tally.of_judged:.3f}  n {tally.seen}")
     lines.append(f"  checks: {sorted(result['rates'])[1]:.0f} images/s")
@@ -132,11 +132,10 @@ def _edit_cell(scored: EditScore | None) -> str:
     return " ".join(f"{tally.of_judged:.2f}/{tally.of_all:.2f}" for tally in parts) + f" n{parts[-1].seen}"
 
 
-def _look_cell(scored: tuple[Tally, Tally] | None) -> str:
+def _look_cell(scored: UnmovedScore | None) -> str:
     if scored is None:
         return "-"
-    labels, samples = scored
-    return f"{labels.of_judged:.3f}/{samples.of_all:.2f} c{labels.coverage:.2f}"
+    return f"{scored.labels.of_judged:.3f} {scored.others.of_judged:.3f} c{scored.labels.coverage:.2f}"
 
 
 def _bar(name: str, scored: EditScore | None) -> str:
@@ -151,11 +150,12 @@ def _yes(reached: bool) -> str:
     return "yes" if reached else "no"
 
 
-def _look_bar(scored: tuple[Tally, Tally] | None) -> str:
+def _look_bar(scored: UnmovedScore | None) -> str:
     if scored is None:
         return ""
-    held, covered = scored[0].of_judged <= MAX_FALSE_ALARMS, scored[0].coverage >= MIN_COVERAGE
-    return f"   {MAX_FALSE_ALARMS:.2f}  {_yes(held)}, coverage {_yes(covered)}"
+    labels, others = (tally.of_judged <= MAX_FALSE_ALARMS for tally in (scored.labels, scored.others))
+    covered = scored.labels.coverage >= MIN_COVERAGE
+    return f"   {MAX_FALSE_ALARMS:.2f}  labels {_yes(labels)}, whole {_yes(others)}, coverage {_yes(covered)}"
 
 
 def as_case(result: dict[str, Any]) -> dict[str, Any]:
@@ -169,10 +169,12 @@ def as_case(result: dict[str, Any]) -> dict[str, Any]:
                     ratios |= {f"TPR of judged {level}, {key}": tally.of_judged, f"n {level}, {key}": tally.seen}
                     ratios[f"TPR of all {level}, {key}"] = tally.of_all
     for name, by_severity in result["looks"].items():
-        for severity, (labels, samples) in by_severity.items():
+        for severity, scored in by_severity.items():
             key = f"{name} {SEVERITIES[severity]}"
+            labels, others, samples, _ = scored
             ratios |= {f"false alarms of labels, {key}": labels.of_judged, f"coverage, {key}": labels.coverage}
-            ratios |= {f"false alarms of samples, {key}": samples.of_all, f"n, {key}": labels.seen}
+            ratios |= {f"false alarms about the whole, {key}": others.of_judged, f"n, {key}": labels.seen}
+            ratios[f"samples with a false alarm, {key}"] = samples.of_all
     rates = {"checks, images/s": {"median": sorted(result["rates"])[1], "values": result["rates"]}}
     return {"rates": rates, "ratios": {key: round(float(value), 4) for key, value in ratios.items()}}
 

@@ -86,7 +86,7 @@ def test_the_multiplier_follows_the_drift_within_its_bounds():
     assert values[0] > 1
     assert values[:20] == sorted(values[:20])
     assert values[19] == pytest.approx(100)
-    assert values[-1] == pytest.approx(1 / 16)
+    assert values[-1] == pytest.approx(1 / 2)
     kept = Multiplier()
     kept.load_state(multiplier.state())
     assert kept.value == multiplier.value

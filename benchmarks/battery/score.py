@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from battery._kind import Kind
 from battery.cases import Case
-from battery.edits import EDITS, NOTHING, WHOLE
+from battery.edits import EDITS, WHOLE
 from refinery.sample import Finding
 
 STRICT: Mapping[str, float] = {"": 0.0, "*deg": 0.0, "*iou": 0.0, "*flip": 0.0, "*": 0.0}
@@ -78,30 +78,31 @@ def score_edit(kind: Kind, found: Iterable[tuple[Case, Sequence[Finding]]]) -> E
     return score
 
 
-def score_unmoved(kind: Kind, found: Iterable[tuple[Case, Sequence[Finding]]]) -> tuple[Tally, Tally, dict[str, Tally]]:
-    """Labels that did not move and yet failed, samples with any such, and the first by label name.
-
-    Labels of an object that was edited are left out; what speaks of the sample as a whole counts where nothing moved.
+class UnmovedScore(NamedTuple):
+    """What failed though nothing moved: labels, findings about the sample as a whole (its pairing, what is new in it),
+    samples with any of these; and all findings by name.
     """
-    labels, samples = Tally(), Tally()
-    by_name: dict[str, Tally] = {}
+
+    labels: Tally
+    others: Tally
+    samples: Tally
+    by_name: dict[str, Tally]
+
+
+def score_unmoved(kind: Kind, found: Iterable[tuple[Case, Sequence[Finding]]]) -> UnmovedScore:
+    """Count false alarms. Labels of an object that was edited are left out, and then so is what is about the whole."""
+    score = UnmovedScore(Tally(), Tally(), Tally(), {})
     for case, findings in found:
         edited: set[Place] = set()
         for touched in case.touched:
             edited |= kind.siblings(touched.name, touched.item)
         own = {(label.name, label.item) for label in case.pair.labels}
         kept = [f for f in findings if (f.label, f.item) not in edited and (not edited or (f.label, f.item) in own)]
-        _add(samples, kept)
+        _add(score.samples, kept)
         for finding in kept:
-            if (finding.label, finding.item) in own or finding.verdict == "fail":
-                _add(labels, [finding])
-            _add(by_name.setdefault(finding.label, Tally()), [finding])
-    return labels, samples, by_name
-
-
-def moves_nothing(name: str) -> bool:
-    """True for looks and for controls."""
-    return name not in EDITS or EDITS[name].noticed_by == NOTHING
+            _add(score.labels if (finding.label, finding.item) in own else score.others, [finding])
+            _add(score.by_name.setdefault(finding.label, Tally()), [finding])
+    return score
 
 
 def _add(tally: Tally, findings: Sequence[Finding]) -> None:

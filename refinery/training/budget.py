@@ -4,7 +4,7 @@ The budget says that 95% of every label's drifts shall stay within its tolerance
 over its tolerance, measured every few steps on synthetic images that neither the refiner nor a guide was trained on,
 
     e = clip(log(r / 0.9), -1, 1)               how far from the budget, in e-folds
-    u <- clip(u + rate e, log 1/16, log 100)        rate 0.5 upwards, 0.15 downwards
+    u <- clip(u + rate e, log 1/2, log 100)        rate 0.5 upwards, 0.15 downwards
     mu = exp(u + boost e), kept in the same bounds
     lambda = 2 mu^(1/2)                     (2 mu where no guide can read a label: then lambda is the only brake)
     weight of the label consistency = max(0, mu - 1)
@@ -29,7 +29,9 @@ from refinery.training.drift_meter import Drift, DriftMeter, worst
 from refinery.training.guide import Guide
 
 BASE_LAMBDA = 2.0
-LOWEST, HIGHEST = math.log(1 / 16), math.log(100.0)
+LOWEST, HIGHEST = math.log(1 / 2), math.log(100.0)
+"""Less than half of the base made images less real, not more (coins, docs/evidence/tried.md)."""
+
 RISE, FALL, BOOST = 0.5, 0.15, 0.5
 """A brake that grips faster than it lets go: labels that left the budget are lost, realism only waits."""
 AIM = 0.9
@@ -50,7 +52,7 @@ class Multiplier:
 
     @property
     def value(self) -> float:
-        """mu, from 1/16 to 100."""
+        """mu, from 1/2 to 100."""
         return math.exp(min(HIGHEST, max(LOWEST, self.integral + BOOST * self.excess)))
 
     def state(self) -> dict[str, float]:
