@@ -105,8 +105,11 @@ def main() -> None:
     names = dict(zip("abc", order, strict=True))
     print("the names:", names, file=sys.stderr)
     claim = "an audit tells a refiner that moves labels from one that does not, without being told which is which"
-    setting = {"steps": arguments.steps, "samples": arguments.samples, "seconds": round(time.monotonic() - started)}
-    cases = {names[letter]: {"figures": report | setting} for letter, report in reports.items()}
+    setting = {"samples": arguments.samples, "seconds": round(time.monotonic() - started)}
+    cases = {}
+    for letter, report in reports.items():
+        summary = json.loads((arguments.work / f"run_{names[letter]}" / "summary.json").read_text())
+        cases[names[letter]] = {"figures": report | setting | {"steps": summary["steps"]}}
     write("sabotage", claim, "share of samples; px", {kind: cases[kind] for kind in KINDS})
 
 

@@ -19,7 +19,7 @@ from refinery.jobs._checking import unknown_tolerances
 from refinery.jobs._judge import Judges, make_judges
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
-from refinery.labels import open_labels
+from refinery.labels import LabelReader, open_labels
 from refinery.registry import find
 
 HELD_OUT_PIXELS = 8_000_000
@@ -80,10 +80,7 @@ def train(
         observer.say(line)
 
     reader = open_labels(data.source, overrides)
-    labels = look_at_labels(data.source, reader, trains_probe=True)
-    observer.table("labels", labels.rows() or {"none": "none found"})
-    for line in (*reader.problems, *reader.unknown_overrides(), *unknown_tolerances(context, labels.labels)):
-        observer.say(line)
+    _tell_labels(reader, data.source, context, observer)
     budget = None
     if control is not None:
         budget = make_budget(
@@ -111,6 +108,14 @@ def train(
         return {"run": str(folder.path), "steps": outcome.step, "stopped_by": "interrupt", "artifact": None}
     judges = make_judges(folder.best, reader, data.synthetic, data.held_out, context, config, observer.say)
     return _finish(folder, outcome, judges)
+
+
+def _tell_labels(reader: LabelReader, source: Source, context: CheckContext, observer: Observer) -> None:
+    """Print the labels that were found, and what of them could not be read or is misspelt."""
+    labels = look_at_labels(source, reader, trains_probe=True)
+    observer.table("labels", labels.rows() or {"none": "none found"})
+    for line in (*reader.problems, *reader.unknown_overrides(), *unknown_tolerances(context, labels.labels)):
+        observer.say(line)
 
 
 @dataclass(frozen=True)
