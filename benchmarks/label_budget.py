@@ -153,9 +153,14 @@ def measure_realism(synthetic: Tensor, refined: Tensor, real: Path, size_hw: tup
     return figures
 
 
+def _allowed(arguments: argparse.Namespace) -> str:
+    """`--max-drift` as it is given to training."""
+    return ",".join(filter(None, (arguments.budget, arguments.others)))
+
+
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train and refine by the command line, as a user would, and measure."""
-    allowed = ",".join(filter(None, (arguments.budget, arguments.others)))
+    allowed = _allowed(arguments)
     name = f"{arguments.dataset}-{allowed}"
     trained, refined = arguments.work / name, arguments.work / f"{name}-refined"
     refinery = [sys.executable, "-m", "refinery"]
@@ -240,10 +245,10 @@ def main() -> None:
     cases = json.loads(path.read_text())["cases"] if path.exists() else {}
     if arguments.dataset:
         arguments.work.mkdir(parents=True, exist_ok=True)
-        cases[f"{arguments.dataset} {arguments.budget}"] = run(arguments)
+        cases[f"{arguments.dataset} {_allowed(arguments)}"] = run(arguments)
         write("label_budget", CLAIM, "px; share of the distance to the real images", dict(sorted(cases.items())))
     if arguments.draw:
-        draw(cases).save(arguments.draw)
+        draw({name: case for name, case in cases.items() if "," not in name}).save(arguments.draw)
 
 
 if __name__ == "__main__":
