@@ -278,6 +278,13 @@ def test_a_probe_is_competent_at_what_can_be_seen(trained):
     assert not known["seed"].competent
     assert "tolerance" in known["seed"].reason
     assert known["centre"].bounds["0.95"] <= known["centre"].bounds["0.99"] < 2.0
+    for name in ("centre", "look"):
+        sizes, least = np.array(known[name].details["reach"]).T
+        assert np.all(np.diff(sizes) > 0), name
+        assert np.all(least < sizes), name
+    sure, found = np.array(known["class"].details["found"]).T
+    assert np.all(np.diff(sure) > 0)
+    assert np.all(np.diff(found) <= 0)
     assert len(trained.sentences()) == len(known)
 
 

@@ -122,6 +122,20 @@ def test_a_label_without_power_has_no_corrected_share():
     assert summary.as_dict()["iris"]["moved"] is None
 
 
+def test_flips_are_corrected_by_how_many_the_probe_finds():
+    """Of 200 signs 30 were exchanged, of which 27 are noticed; of the others 1% flip by their looks."""
+    summary = DriftSummary()
+    for i in range(200):
+        verdict = "fail" if i < 29 else "abstain" if i < 34 else "pass"
+        summary.add(
+            [Finding("kind", "class", verdict, None if verdict == "abstain" else float(i < 29), "flip")], f"{i}"
+        )
+    assert summary.as_dict(false_alarms=0.01)["kind"]["moved"] is None
+    one = summary.as_dict(false_alarms=0.01, flips_found={"kind": 0.9})["kind"]
+    assert one["failed"] == 0.145
+    assert one["moved"] == pytest.approx((0.145 - 0.01) / (0.9 - 0.01), abs=1e-4)
+
+
 def test_flips_and_overlaps():
     summary = DriftSummary()
     for i in range(50):

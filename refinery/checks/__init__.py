@@ -8,6 +8,7 @@ from refinery.checks._batch import CheckBatch
 from refinery.checks._calibration import calibrate
 from refinery.checks._context import CheckContext
 from refinery.checks._power import describe_power, measure_power, power_sentence
+from refinery.checks._reach import flips_found
 from refinery.checks._run import run_checks
 from refinery.checks._summary import DriftSummary
 from refinery.checks._verdict import overall
@@ -18,6 +19,7 @@ __all__ = [
     "DriftSummary",
     "calibrate",
     "describe_power",
+    "flips_found",
     "measure_power",
     "overall",
     "power_sentence",

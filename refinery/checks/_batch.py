@@ -19,12 +19,16 @@ CLIPPED = 0.985
 class CheckBatch:
     """Pairs of one image shape.
 
+    like: a batch of the same synthetic images and labels, whose source side serves this one as well.
     synthetic_field, refined_field: (N, H, W) complex64, see `orientation_field`.
-    measured: what `measured_labels` found, by its search radius.
+    sources: what `measured_labels` knows of the labels before it looks at a refined image.
+    measured: what it found, by its search radius.
     """
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
+    def __init__(self, pairs: Sequence[Pair], like: CheckBatch | None = None) -> None:
         self.pairs = tuple(pairs)
+        self.origin: CheckBatch = self if like is None else like.origin
+        self.sources: Any = None
         self.measured: dict[int, Any] = {}
 
     @property
@@ -36,6 +40,8 @@ class CheckBatch:
     @cached_property
     def synthetic_field(self) -> ComplexArray:
         """Fields of the synthetic images."""
+        if self.origin is not self:
+            return self.origin.synthetic_field
         return orientation_field(np.stack([pair.synthetic for pair in self.pairs]))
 
     @cached_property
@@ -46,9 +52,13 @@ class CheckBatch:
     @cached_property
     def newly_clipped(self) -> NDArray[np.bool_]:
         """Pixels that are black or white in all channels of the refined image and not in its source: (N, H, W)."""
-        return self._clipped([p.refined for p in self.pairs]) & ~self._clipped([p.synthetic for p in self.pairs])
+        found = self._clipped([pair.refined for pair in self.pairs])
+        return found & ~self._clipped([pair.synthetic for pair in self.pairs]) if found.any() else found
 
     @staticmethod
     def _clipped(images: Sequence[FloatArray]) -> NDArray[np.bool_]:
-        clipped = np.stack([np.abs(image) for image in images]).min(axis=3) >= CLIPPED
+        values = np.abs(np.stack(images))
+        clipped = values[..., 0] >= CLIPPED
+        for channel in range(1, values.shape[3]):
+            clipped &= values[..., channel] >= CLIPPED
         return np.asarray(clipped)

@@ -36,29 +36,6 @@ def unexpected_colours(source: FloatArray, refined: FloatArray) -> NDArray[np.fl
     return np.asarray(refined - np.clip(refined, low, high), dtype=np.float32)
 
 
-def largest_square(off: NDArray[Any], side: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Size of the mean of `off` (N, H, W, C) over the square of `side` cells where it is largest (N,), and its middle.
-
-    The middle is (N, 2), (x, y) in cells. What its surroundings, five times as wide, are off by is taken away.
-    """
-    side = min(side, *off.shape[1:3])
-    margin = 2 * side
-    wide = np.pad(off, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
-    inner, outer = _square_sums(off, side), _square_sums(wide, side + 2 * margin)
-    means = inner / side**2 - (outer - inner) / (24 * side**2)
-    sizes = np.sqrt((means**2).sum(axis=3))
-    flat = sizes.reshape(len(sizes), -1)
-    rows, columns = np.divmod(flat.argmax(axis=1), sizes.shape[2])
-    return flat.max(axis=1), np.stack((columns + side // 2, rows + side // 2), axis=1)
-
-
-def _square_sums(maps: NDArray[Any], side: int) -> NDArray[np.float64]:
-    """Sums over all squares of `side` cells: (N, H, W, C) -> (N, H - side + 1, W - side + 1, C)."""
-    sums = np.pad(maps, ((0, 0), (1, 0), (1, 0), (0, 0))).astype(np.float64).cumsum(axis=1).cumsum(axis=2)
-    corners = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
-    return np.asarray(corners)
-
-
 def _fitted(features: NDArray[Any], target: NDArray[Any]) -> NDArray[np.float32]:
     """Map (N, F, C) from features (N, P, F) to targets (N, P, C) by least squares, reweighted ROUNDS times."""
     step = max(1, features.shape[1] // FIT_CELLS)

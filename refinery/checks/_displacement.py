@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from refinery.checks._orientation import ComplexArray
-from refinery.checks._outline import part_moves_px, smooth_moves_px
+from refinery.checks._outline import Profiles, part_moves_px, profiles, smooth_moves_px
 from refinery.checks._uncertainty import covariance, newton_step, quadratic
 from refinery.checks._windows import PARTS, Windows, part_starts
 from refinery.sample import FloatArray
@@ -51,13 +51,14 @@ class Displacements:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     """The synthetic side of M windows of K points, and where to look for it in the padded refined fields.
 
     image_of (M, 1), x, y (M, K): index of each point; field (M, K); weights (M, K): 0 outside the frame, less where the
-    label's own edge runs in another direction; energies = w |z|^2; totals (M, 1), their sum.
+    label's own edge runs in another direction; energies = w |z|^2; totals (M, 1), their sum. profiles: of the outlines.
     """
 
+    windows: Windows
     image_of: NDArray[np.intp]
     x: NDArray[np.intp]
     y: NDArray[np.intp]
@@ -66,39 +67,11 @@ class _Seen:
     energies: FloatArray
     totals: FloatArray
     inside: FloatArray
+    profiles: Profiles | None
 
 
-def measure(
-    synthetic: ComplexArray, refined: ComplexArray, image_of: NDArray[np.intp], windows: Windows, radius_px: int
-) -> Displacements:
-    """Displacement = argmax of S(d) for |dx|, |dy| <= radius, refined by a parabola through the values round the peak.
-
-    S(d) = Re sum_k w z_src(x_k) conj z_ref(x_k + d) / sqrt(E_src (E_ref(d) + 0.05 E_src)),  E = sum_k w |z|^2
-
-    synthetic, refined: (N, H, W) fields; image_of: (M,) the image each window lies in.
-    """
-    seen = _look(synthetic, image_of, windows)
-    padded = np.pad(refined, ((0, 0), (radius_px, radius_px), (radius_px, radius_px)))
-    surfaces = _surfaces(seen, padded, radius_px)
-    last = 2 * radius_px
-    row, column = np.divmod(surfaces.reshape(len(surfaces), -1).argmax(axis=1), last + 1)
-    at_end = (row == 0) | (row == last) | (column == 0) | (column == last)
-    presence = surfaces[np.arange(len(surfaces)), row, column]
-    around = (row.clip(1, last - 1), column.clip(1, last - 1))
-    step, spread, parts = _around_peak(seen, padded, surfaces, around, windows)
-    whole_px = np.stack((column, row), axis=-1) - radius_px
-    shift = whole_px + np.where(at_end[:, None], 0.0, step)
-    at_border = at_end & (_facing_length(windows.facing, shift) > radius_px - 1)
-    confidence = presence - _second_best(surfaces, row, column, windows.facing)
-    energy = seen.energies.mean(axis=1)
-    moves = _outline_moves((synthetic, refined), image_of, whole_px, windows)
-    return Displacements(
-        shift, spread, presence, confidence, at_border, energy, seen.inside, parts[0], parts[1], *moves
-    )
-
-
-def _look(synthetic: ComplexArray, image_of: NDArray[np.intp], windows: Windows) -> _Seen:
-    """The synthetic field at the pixels nearest to the windows' points."""
+def look(synthetic: ComplexArray, image_of: NDArray[np.intp], windows: Windows) -> Seen:
+    """The synthetic fields (N, H, W) at the pixels nearest to the windows' points. image_of: (M,) where each lies."""
     height, width = synthetic.shape[1:]
     nearest = np.rint(windows.points_xy)
     x, y = nearest[..., 0], nearest[..., 1]
@@ -108,7 +81,36 @@ def _look(synthetic: ComplexArray, image_of: NDArray[np.intp], windows: Windows)
     weights = inside * _agreement(values, windows.expected)
     energies = weights * (values.real**2 + values.imag**2)
     totals = energies.sum(axis=1, keepdims=True)
-    return _Seen(image_of[:, None], columns, rows, values, weights, energies, totals, inside.mean(axis=1))
+    own = None if windows.outline is None else profiles(synthetic, image_of, windows.outline)
+    share = inside.mean(axis=1)
+    return Seen(windows, image_of[:, None], columns, rows, values, weights, energies, totals, share, own)
+
+
+def measure(seen: Seen, refined: ComplexArray, radius_px: int) -> Displacements:
+    """Displacement = argmax of S(d) for |dx|, |dy| <= radius, refined by a parabola through the values round the peak.
+
+    S(d) = Re sum_k w z_src(x_k) conj z_ref(x_k + d) / sqrt(E_src (E_ref(d) + 0.05 E_src)),  E = sum_k w |z|^2
+
+    refined: (N, H, W) fields.
+    """
+    padded = np.pad(refined, ((0, 0), (radius_px, radius_px), (radius_px, radius_px)))
+    surfaces = _surfaces(seen, padded, radius_px)
+    last = 2 * radius_px
+    row, column = np.divmod(surfaces.reshape(len(surfaces), -1).argmax(axis=1), last + 1)
+    at_end = (row == 0) | (row == last) | (column == 0) | (column == last)
+    presence = surfaces[np.arange(len(surfaces)), row, column]
+    around = (row.clip(1, last - 1), column.clip(1, last - 1))
+    step, spread, parts = _around_peak(seen, padded, surfaces, around)
+    whole_px = np.stack((column, row), axis=-1) - radius_px
+    shift = whole_px + np.where(at_end[:, None], 0.0, step)
+    facing = seen.windows.facing
+    at_border = at_end & (_facing_length(facing, shift) > radius_px - 1)
+    confidence = presence - _second_best(surfaces, row, column, facing)
+    energy = seen.energies.mean(axis=1)
+    moves = _outline_moves(seen, refined, whole_px)
+    return Displacements(
+        shift, spread, presence, confidence, at_border, energy, seen.inside, parts[0], parts[1], *moves
+    )
 
 
 def _agreement(seen: ComplexArray, expected: ComplexArray | None) -> FloatArray | np.float32:
@@ -119,7 +121,7 @@ def _agreement(seen: ComplexArray, expected: ComplexArray | None) -> FloatArray 
     return np.asarray(0.5 + 0.5 * along / (np.abs(seen) + 1e-6), dtype=np.float32)
 
 
-def _surfaces(seen: _Seen, padded: ComplexArray, radius_px: int) -> FloatArray:
+def _surfaces(seen: Seen, padded: ComplexArray, radius_px: int) -> FloatArray:
     """S of every window: (M, D, D), D = 2 radius + 1."""
     side = 2 * radius_px + 1
     neighbourhoods = sliding_window_view(padded, (side, side), axis=(1, 2))
@@ -143,7 +145,7 @@ def _correlate(weights: FloatArray, seen: ComplexArray, patches: ComplexArray, t
 
 
 def _around_peak(
-    seen: _Seen, padded: ComplexArray, surfaces: FloatArray, peak: _Place, windows: Windows
+    seen: Seen, padded: ComplexArray, surfaces: FloatArray, peak: _Place
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Sub-pixel step from the highest sample to the maximum (M, 2), its covariance (M, 2, 2), and what parts say."""
     own, (row, column) = np.arange(len(surfaces)), peak
@@ -151,13 +153,13 @@ def _around_peak(
     around = sliding_window_view(surfaces, (3, 3), (1, 2))[own, row - 1, column - 1]
     slope, curvature = quadratic(around.astype(np.float64))
     step = newton_step(slope, curvature)
-    unexplained = np.clip(1.0 - height**2, 0.0, 1.0) / _observations(seen.energies, windows)
+    unexplained = np.clip(1.0 - height**2, 0.0, 1.0) / _observations(seen.energies, seen.windows)
     products, squares, own = _part_sums(seen, padded, peak)
     spread = covariance(curvature, _pulls(products, squares, seen.totals, height, step), unexplained)
     return step, spread, _part_presence(products, squares, own)
 
 
-def _part_sums(seen: _Seen, padded: ComplexArray, peak: _Place) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _part_sums(seen: Seen, padded: ComplexArray, peak: _Place) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """N and E_ref of each of 12 parts of a window in the 3 x 3 px round the peak (M, 12, 3, 3); E_src (M, 12)."""
     around = sliding_window_view(padded, (3, 3), axis=(1, 2))
     found = around[seen.image_of, seen.y + peak[0][:, None] - 1, seen.x + peak[1][:, None] - 1]
@@ -192,16 +194,16 @@ def _part_presence(
 
 
 def _outline_moves(
-    fields: tuple[ComplexArray, ComplexArray], image_of: NDArray[np.intp], whole_px: NDArray[np.intp], windows: Windows
+    seen: Seen, refined: ComplexArray, whole_px: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How far each part moved across itself: the whole shift's share of that, and what a search along it adds."""
-    if windows.outline is None:
-        unknown = np.full((len(image_of), PARTS), np.nan)
+    outline = seen.windows.outline
+    if outline is None or seen.profiles is None:
+        unknown = np.full((len(whole_px), PARTS), np.nan)
         return unknown, unknown
-    starts = part_starts(windows.outline[1].shape[1])
-    own = part_moves_px(*fields, image_of, windows.outline, whole_px, starts)
-    moves = own + np.matmul(windows.outward(), whole_px[:, :, None].astype(np.float64))[..., 0]
-    return moves, smooth_moves_px(moves, windows.outline, starts)
+    own = part_moves_px(seen.profiles, refined, whole_px)
+    moves = own + np.matmul(seen.windows.outward(), whole_px[:, :, None].astype(np.float64))[..., 0]
+    return moves, smooth_moves_px(moves, outline, seen.profiles.starts)
 
 
 def _facing_length(facing: FloatArray | None, shift: NDArray[Any]) -> NDArray[Any]:

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from refinery.checks._batch import CheckBatch
-from refinery.checks._displacement import Displacements, measure
+from refinery.checks._displacement import Displacements, Seen, look, measure
 from refinery.checks._windows import (
     DISC_MARGIN,
     Windows,
     contour_windows,
     default_radius_px,
     disc_windows,
-    edge_band,
     image_window,
     mask_windows,
 )
@@ -43,34 +41,55 @@ class MeasuredLabels:
     clipped: FloatArray | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Labels whose windows are built alike, and what is seen of them in the synthetic images; see `MeasuredLabels`."""
+
+    kind: str
+    jobs: list[tuple[int, Label]]
+    windows: Windows | None = None
+    seen: Seen | None = field(default=None, repr=False)
+
+
 def measured_labels(batch: CheckBatch, radius_px: int) -> list[MeasuredLabels]:
     """Every geometric label of the batch, searched for within radius_px; the frame where a pair has none."""
     if radius_px not in batch.measured:
-        by_kind: dict[str, list[tuple[int, Label]]] = {}
-        for i, pair in enumerate(batch.pairs):
-            for label in _geometric(pair.labels):
-                by_kind.setdefault(_kind(label), []).append((i, label))
-        batch.measured[radius_px] = [_measured(kind, jobs, batch, radius_px) for kind, jobs in by_kind.items()]
+        if batch.origin.sources is None:
+            batch.origin.sources = _sources(batch)
+        batch.measured[radius_px] = [_measured(source, batch, radius_px) for source in batch.origin.sources]
     found: list[MeasuredLabels] = batch.measured[radius_px]
     return found
 
 
-def _measured(kind: str, jobs: list[tuple[int, Label]], batch: CheckBatch, radius_px: int) -> MeasuredLabels:
-    if not kind:
-        return MeasuredLabels(kind, jobs)
-    windows = _windows(kind, [label for _, label in jobs], batch.size_hw)
-    image_of = np.array([i for i, _ in jobs], dtype=np.intp)
-    found = measure(batch.synthetic_field, batch.refined_field, image_of, windows, radius_px)
-    return MeasuredLabels(kind, jobs, windows, found, _clipped(batch, image_of, windows))
+def _sources(batch: CheckBatch) -> list[_Source]:
+    """The geometric labels of the batch's pairs, by how their windows are built."""
+    by_kind: dict[str, list[tuple[int, Label]]] = {}
+    for i, pair in enumerate(batch.pairs):
+        for label in _geometric(pair.labels):
+            by_kind.setdefault(_kind(label), []).append((i, label))
+    found = []
+    for kind, jobs in by_kind.items():
+        windows = _windows(kind, [label for _, label in jobs], batch.size_hw) if kind else None
+        image_of = np.array([i for i, _ in jobs], dtype=np.intp)
+        seen = None if windows is None else look(batch.synthetic_field, image_of, windows)
+        found.append(_Source(kind, jobs, windows, seen))
+    return found
 
 
-def _clipped(batch: CheckBatch, image_of: NDArray[np.intp], windows: Windows) -> FloatArray:
+def _measured(source: _Source, batch: CheckBatch, radius_px: int) -> MeasuredLabels:
+    if source.windows is None or source.seen is None:
+        return MeasuredLabels(source.kind, source.jobs)
+    found = measure(source.seen, batch.refined_field, radius_px)
+    clipped = _clipped(batch, source.seen)
+    return MeasuredLabels(source.kind, source.jobs, source.windows, found, clipped)
+
+
+def _clipped(batch: CheckBatch, seen: Seen) -> FloatArray:
     """Share of the points at which the refined image is black or white in all channels and its source is not: (M,)."""
-    height, width = batch.size_hw
-    x = np.clip(np.rint(windows.points_xy[..., 0]), 0, width - 1).astype(np.intp)
-    y = np.clip(np.rint(windows.points_xy[..., 1]), 0, height - 1).astype(np.intp)
-    newly = batch.newly_clipped[image_of[:, None], y, x]
-    return np.asarray(newly.mean(axis=1), dtype=np.float32)
+    newly = batch.newly_clipped
+    if not newly.any():
+        return np.zeros(len(seen.x), np.float32)
+    return np.asarray(newly[seen.image_of, seen.y, seen.x].mean(axis=1), dtype=np.float32)
 
 
 def _geometric(labels: Sequence[Label]) -> Sequence[Label]:
@@ -90,7 +109,7 @@ def _kind(label: Label) -> str:
 def _too_small(label: Label) -> bool:
     """True for what has no window: NaN or absurd numbers, under 4 px, a mask without an edge."""
     if label.type in ("instance_mask", "semantic_mask"):
-        return not edge_band(label.value).any()
+        return bool(label.value.all()) or not label.value.any()
     values: list[float] = label.value.ravel().tolist()
     if not sum(map(abs, values)) < FAR_PX:
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from refinery.checks._orientation import ComplexArray
+from refinery.checks._windows import part_starts
 from refinery.sample import FloatArray
 
 REACH_PX = 3
@@ -34,37 +36,51 @@ UPPER_MARGIN_PX = 0.25
 """What the moves of an outline are measured too small by in most cases: they are pulled toward each other and to 0."""
 
 
-def part_moves_px(
-    synthetic: ComplexArray,
-    refined: ComplexArray,
-    image_of: NDArray[np.intp],
-    outline: tuple[FloatArray, FloatArray],
-    shift_px: NDArray[np.intp],
-    starts: NDArray[np.intp],
-) -> NDArray[np.float64]:
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """The synthetic side of M outlines of L points: fields along their normals, |u| <= 4 px, U = 9 values each.
+
+    image_of: (M,). rays: (M, L, 2, U + 6) places (x, y) px to look at. weights, real, imag: (M, L, U), the last two
+    already weighted. own: (M, G) energy of each part. starts: (G,) first point of each.
+    """
+
+    image_of: NDArray[np.intp]
+    rays: NDArray[np.intp]
+    weights: FloatArray
+    real: FloatArray
+    imag: FloatArray
+    own: FloatArray
+    starts: NDArray[np.intp]
+
+
+def profiles(synthetic: ComplexArray, image_of: NDArray[np.intp], outline: tuple[FloatArray, FloatArray]) -> Profiles:
+    """What lies across outlines in the synthetic fields (N, H, W): their points and unit normals, (M, L, 2) px each."""
+    offsets = np.arange(-FLANK_PX - REACH_PX, FLANK_PX + REACH_PX + 1, dtype=np.float32)
+    points, normals = outline
+    starts = part_starts(points.shape[1])
+    rays = np.rint(points[..., None] + normals[..., None] * offsets).astype(np.intp)
+    source, seen = _sampled(synthetic, image_of, rays[..., REACH_PX:-REACH_PX])
+    direction = (normals[..., 0] + 1j * normals[..., 1]) ** 2
+    weights = seen * _agreement(source, direction[..., None].astype(np.complex64))
+    own = np.add.reduceat((weights * _squared(source)).sum(axis=2), starts, axis=1)
+    return Profiles(image_of, rays, weights, weights * source.real, weights * source.imag, own, starts)
+
+
+def part_moves_px(source: Profiles, refined: ComplexArray, shift_px: NDArray[np.intp]) -> NDArray[np.float64]:
     """Signed outward move of each part beyond the shift, at most 3 px; NaN where it is not found: (M, G).
 
     Per part and step t: S_g(t) = sum_k,u w Re(z_src(x_k + u n_k) conj z_ref(x_k + d + (u + t) n_k)) / sqrt(E_src
     (E_ref(t) + floor)), |u| <= 4 px, neighbouring parts counted a fifth; its highest point, by a parabola, is the move.
 
-    synthetic, refined: (N, H, W) fields. image_of: (M,). outline: points and their unit normals, (M, L, 2), (x, y) px.
-    shift_px: (M, 2) whole pixels. starts: (G,) first point of each part.
+    refined: (N, H, W) fields. shift_px: (M, 2) whole pixels.
     """
-    width = 2 * FLANK_PX + 1
-    offsets = np.arange(-FLANK_PX - REACH_PX, FLANK_PX + REACH_PX + 1, dtype=np.float32)
-    points, normals = outline
-    rays = np.rint(points[..., None] + normals[..., None] * offsets).astype(np.intp)
-    source, seen = _sampled(synthetic, image_of, rays[..., REACH_PX:-REACH_PX])
-    found, _ = _sampled(refined, image_of, rays + shift_px[:, None, :, None])
-    direction = (normals[..., 0] + 1j * normals[..., 1]) ** 2
-    weights = seen * _agreement(source, direction[..., None].astype(np.complex64))
-    own = np.add.reduceat((weights * _squared(source)).sum(axis=2), starts, axis=1)
-    both = _sums(weights * source.real, found.real) + _sums(weights * source.imag, found.imag)
-    squares = (sliding_window_view(_squared(found), width, axis=2) * weights[:, :, None]).sum(axis=3)
-    products, totals = (_with_neighbours(np.add.reduceat(x, starts, axis=1)) for x in (both, squares))
-    wide = _with_neighbours(own)[..., None] + np.float32(1e-9)
+    found, _ = _sampled(refined, source.image_of, source.rays + shift_px[:, None, :, None])
+    both = _sums(source.real, found.real) + _sums(source.imag, found.imag)
+    squares = _sums(source.weights, _squared(found))
+    products, totals = (_with_neighbours(np.add.reduceat(x, source.starts, axis=1)) for x in (both, squares))
+    wide = _with_neighbours(source.own)[..., None] + np.float32(1e-9)
     surfaces = products / np.sqrt(wide * (totals + ENERGY_FLOOR * wide))
-    told = own >= MIN_SHARE * np.maximum(own.mean(axis=1, keepdims=True), 1e-9)
+    told = source.own >= MIN_SHARE * np.maximum(source.own.mean(axis=1, keepdims=True), 1e-9)
     return _peaks(surfaces, told)
 
 

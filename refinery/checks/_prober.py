@@ -28,7 +28,10 @@ class ProbedLabel:
     competent: it finds known label-moving edits of held-out images as large as the tolerance; `reason` says why not.
     bounds: quantiles of |answer(changed in looks only) - answer(before)|, in the label's unit, by share ("0.99").
     errors: quantiles of |answer - label| on held-out synthetic images. power: (size of a move, share of such moves that
-    are found), by size. details: for a class "sure", the least probability of an answer that counts, and "covered".
+    are found), by size. details: "covered", the share that is answered; for a class "sure", the least probability of an
+    answer that counts, and "found", [-log10(1 - p), share of exchanged classes that are noticed where p must be reached
+    after]; for others "doubt", by how much its networks may disagree, and "reach", [size of a move, how much 95% of
+    such moves change the answer at least].
     """
 
     name: str

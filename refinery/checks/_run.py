@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
 
 from refinery import registry
 from refinery.checks._batch import CheckBatch
@@ -20,13 +22,20 @@ def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Findin
     Raises SampleError when the two images of a pair differ in shape.
     """
     findings: list[list[Finding]] = [[] for _ in pairs]
-    for chosen in _batches(pairs):
-        for i, found in zip(chosen, _check_batch([pairs[i] for i in chosen], context), strict=True):
+    for chosen in batches(pairs):
+        batch = CheckBatch([pairs[i] for i in chosen])
+        for i, found in zip(chosen, check_batch(batch, context, all_checks()), strict=True):
             findings[i] = found
     return findings
 
 
-def _batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:
+@lru_cache(maxsize=1)
+def all_checks() -> tuple[Any, ...]:
+    """Every label check's module, in the order of their names; the folder is looked through once."""
+    return tuple(registry.find("check", name) for name in registry.names("check"))
+
+
+def batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:
     """Indices of pairs of one shape, few enough that their fields stay in the processor's cache."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i, pair in enumerate(pairs):
@@ -41,14 +50,13 @@ def _batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:
         yield from (members[start : start + size] for start in range(0, len(members), size))
 
 
-def _check_batch(pairs: Sequence[Pair], context: CheckContext) -> list[list[Finding]]:
-    """Findings for pairs of one shape, by check in the order of their names, then what was left over."""
-    batch = CheckBatch(pairs)
-    findings: list[list[Finding]] = [[] for _ in pairs]
-    for name in registry.names("check"):
-        for own, found in zip(findings, registry.find("check", name).check(batch, context), strict=True):
+def check_batch(batch: CheckBatch, context: CheckContext, checks: Iterable[Any]) -> list[list[Finding]]:
+    """Findings for each pair of a batch, by check, then what was left over."""
+    findings: list[list[Finding]] = [[] for _ in batch.pairs]
+    for module in checks:
+        for own, found in zip(findings, module.check(batch, context), strict=True):
             own.extend(found)
-    for pair, own in zip(pairs, findings, strict=True):
+    for pair, own in zip(batch.pairs, findings, strict=True):
         own.extend(_unjudged(pair, own, context))
     return [combine(own) for own in findings]
 

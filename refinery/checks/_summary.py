@@ -79,7 +79,7 @@ class DriftSummary:
     not_checkable_reason: the commonest one. as_refined: counts of the verdicts before samples were softened. failed:
     share of fails among those that were looked at (pass, fail and abstain), failed_ci95 its interval (Wilson). moved:
     that share corrected for false alarms and for what is missed or could not be measured (Rogan & Gladen): labels that
-    moved by `power` or more.
+    moved by `power` or more, or classes that flipped.
     """
 
     def __init__(self) -> None:
@@ -99,16 +99,20 @@ class DriftSummary:
         self._place += 1
 
     def as_dict(
-        self, power: Mapping[str, float | None] | None = None, false_alarms: float = 0.01
+        self,
+        power: Mapping[str, float | None] | None = None,
+        false_alarms: float = 0.01,
+        flips_found: Mapping[str, float] | None = None,
     ) -> dict[str, dict[str, Any]]:
-        """The summary by label name, sorted."""
-        found = power or {}
+        """The summary by label name, sorted. flips_found: of classes, see `_reach.flips_found`."""
+        found, flips = power or {}, flips_found or {}
         return {
-            name: _summarise(column, found.get(name), false_alarms) for name, column in sorted(self._columns.items())
+            name: _summarise(column, found.get(name), false_alarms, flips.get(name))
+            for name, column in sorted(self._columns.items())
         }
 
 
-def _summarise(column: _Column, power: float | None, false_alarms: float) -> dict[str, Any]:
+def _summarise(column: _Column, power: float | None, false_alarms: float, flips_found: float | None) -> dict[str, Any]:
     judged = column.verdicts["pass"] + column.verdicts["fail"]
     return {
         "unit": column.unit,
@@ -121,7 +125,7 @@ def _summarise(column: _Column, power: float | None, false_alarms: float) -> dic
         "verdicts": dict(column.verdicts),
         "not_checkable_reason": max(column.reasons, key=column.reasons.__getitem__, default=None),
         "as_refined": dict(column.as_refined),
-        **_failures(column, power, false_alarms),
+        **_failures(column, power, false_alarms, flips_found),
     }
 
 
@@ -155,16 +159,16 @@ def _mean_dict(
     }
 
 
-def _failures(column: _Column, power: float | None, false_alarms: float) -> dict[str, Any]:
-    """failed, failed_ci95 and moved."""
+def _failures(column: _Column, power: float | None, false_alarms: float, flips_found: float | None) -> dict[str, Any]:
+    """failed, failed_ci95 and moved. flips_found: already counts those that could not be read."""
     failed = column.as_refined["fail"]
     looked_at = sum(column.as_refined.values()) - column.as_refined["not_checkable"]
     if not looked_at:
         return {"failed": None, "failed_ci95": None, "moved": None}
     low, high = wilson(failed, looked_at)
-    sensitivity = POWER * min(1.0, int(column.histogram.sum()) / looked_at)
+    sensitivity = POWER * min(1.0, int(column.histogram.sum()) / looked_at) if flips_found is None else flips_found
     moved = None
-    if power is not None and sensitivity > 2 * false_alarms:
+    if (power is not None or flips_found is not None) and sensitivity > 2 * false_alarms:
         moved = corrected_prevalence(failed / looked_at, false_alarms, sensitivity)
     share = _rounded(failed / looked_at)
     return {"failed": share, "failed_ci95": [_rounded(low), _rounded(high)], "moved": _rounded(moved)}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from refinery import registry
 from refinery.checks._measured import IMAGE_LABEL
 from refinery.sample import LABEL_TYPES, Finding, Verdict
+
+_DISPUTES = ("probe", "own_edges")
+"""Checks whose pass takes a fail of geometry back to abstain."""
 
 _SEVERITY: tuple[Verdict, ...] = ("fail", "abstain", "pass", "not_checkable")
 
@@ -16,8 +20,9 @@ def combine(findings: Sequence[Finding]) -> list[Finding]:
     """One finding for each label: the one that decides.
 
     fail: a check says so. pass: none does, and one that grants a pass (GRANTS of its module) found the drift within the
-    tolerance. abstain: none of those, and one was not sure. Otherwise not_checkable. Among equals the finding that
-    says most decides: the highest lower bound of the drift, then the lowest upper one.
+    tolerance. abstain: none of those, and one was not sure; or geometry alone says so, and the probe passes it or
+    `own_edges` contradicts it, which know a thing from what lies over it. Otherwise not_checkable. Among equals the
+    finding that says most decides: the highest lower bound of the drift, then the lowest upper one.
     """
     by_label: dict[tuple[str, int], list[Finding]] = {}
     for finding in findings:
@@ -39,12 +44,22 @@ def overall(findings: Iterable[Finding]) -> Verdict:
 
 
 def _decide(findings: list[Finding]) -> Finding:
+    disputed = _disputed(findings)
+    if disputed is not None and all(f is disputed or f.verdict != "fail" for f in findings):
+        return replace(disputed, verdict="abstain", reason=f"{disputed.reason}, or what lies over it did")
     granting = [finding for finding in findings if _grants(finding.check)]
     for verdict, candidates in (("fail", findings), ("pass", granting), ("abstain", granting)):
         chosen = [finding for finding in candidates if finding.verdict == verdict]
         if chosen:
             return max(chosen, key=_says_most)
     return (granting or findings)[0]
+
+
+def _disputed(findings: Sequence[Finding]) -> Finding | None:
+    """The fail of geometry where a check that knows a thing from what lies over it passes the label."""
+    passed = any(f.check in _DISPUTES and f.verdict == "pass" for f in findings)
+    moved = (f for f in findings if f.check == "geometry" and f.verdict == "fail")
+    return next(moved, None) if passed else None
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from refinery.sample import FloatArray
@@ -22,6 +21,8 @@ DISC_MARGIN = 1.25
 """A disc reaches past the edge of the thing it is the centre of by this factor, so that the edge lies inside."""
 
 BAND_WIDTH_PX = 4.5
+_NEAR = np.arange(-2, 3)
+"""Steps to the pixels that say in which direction a mask's edge runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +113,27 @@ def _turned_outward(normals: NDArray[Any], outline: NDArray[Any]) -> NDArray[Any
 
 def mask_windows(masks: Sequence[NDArray[Any]]) -> Windows:
     """The two-pixel band on both sides of a mask's edge; each mask is (H, W) bool and has an edge."""
-    points = np.empty((len(masks), POINTS_PER_WINDOW, 2))
-    normals = np.empty_like(points)
+    places = np.empty((len(masks), 2, POINTS_PER_WINDOW), np.intp)
+    around = np.empty((len(masks), POINTS_PER_WINDOW, _NEAR.size, _NEAR.size), bool)
     areas = np.empty(len(masks))
     for i, mask in enumerate(masks):
-        rows, columns = _around(*np.nonzero(edge_band(mask)))
-        chosen = np.linspace(0, len(rows) - 1, POINTS_PER_WINDOW).round().astype(np.intp)
-        points[i] = np.stack((columns[chosen], rows[chosen]), axis=-1)
-        normals[i] = _mask_normals(mask, rows[chosen], columns[chosen])
-        areas[i] = len(rows)
-    return _windows(points, areas, normals)
+        whole = np.asarray(mask, dtype=bool)
+        band = _around(*_band_places(whole))
+        areas[i] = len(band[0])
+        chosen = np.linspace(0, len(band[0]) - 1, POINTS_PER_WINDOW).round().astype(np.intp)
+        places[i] = rows, columns = band[0][chosen], band[1][chosen]
+        near_rows = (rows[:, None, None] + _NEAR[:, None]).clip(0, whole.shape[0] - 1)
+        around[i] = whole[near_rows, (columns[:, None, None] + _NEAR).clip(0, whole.shape[1] - 1)]
+    points = places[:, ::-1].swapaxes(1, 2).astype(np.float64)
+    return _windows(points, areas, _mask_normals(around))
+
+
+def _band_places(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the mask's edge band, looked for in its bounding box and a pixel around."""
+    down, across = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = max(0, int(down[0]) - 1), max(0, int(across[0]) - 1)
+    rows, columns = np.nonzero(edge_band(mask[top : down[-1] + 2, left : across[-1] + 2]))
+    return rows + top, columns + left
 
 
 def _around(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -130,14 +142,12 @@ def _around(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[NDArray[
     return rows[order], columns[order]
 
 
-def _mask_normals(mask: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.float64]:
-    """Outward unit normals (K, 2), (x, y), of a mask's edge: against its gradient over the 5 x 5 px at each point."""
-    padded = np.pad(np.asarray(mask, dtype=bool), 2, mode="edge")
-    around = sliding_window_view(padded, (5, 5))[rows, columns].astype(np.float64)
-    steps, bell = np.arange(-2.0, 3.0), np.array([1.0, 4.0, 6.0, 4.0, 1.0])
-    weights = np.stack((np.outer(bell, steps * bell), np.outer(steps * bell, bell)))
-    gradient = np.tensordot(around, weights, axes=((1, 2), (1, 2)))
-    return np.asarray(-gradient / np.maximum(np.hypot(gradient[:, :1], gradient[:, 1:]), 1e-9))
+def _mask_normals(around: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Outward unit normals (M, K, 2), (x, y), against the mask's gradient over the (M, K, 5, 5) px at each point."""
+    bell = np.array([1.0, 4.0, 6.0, 4.0, 1.0])
+    weights = np.stack((np.outer(bell, _NEAR * bell), np.outer(_NEAR * bell, bell)))
+    gradient = np.tensordot(around.astype(np.float64), weights, axes=((2, 3), (1, 2)))
+    return np.asarray(-gradient / np.maximum(np.hypot(gradient[..., :1], gradient[..., 1:]), 1e-9))
 
 
 def edge_band(mask: NDArray[Any]) -> NDArray[np.bool_]:

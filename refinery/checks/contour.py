@@ -1,109 +1,84 @@
-"""Did a label change its size, its direction or a part of its outline, which a shift of all of it does not show?"""
+"""Did a label change its size, its direction or its proportions, which a shift of all of it does not show?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from refinery.checks._affine import OutlineMotions, outline_motions
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._measured import MeasuredLabels, measured_labels
-from refinery.checks._outline import upper_moves_px
+from refinery.checks._overlap import bent_iou
 from refinery.sample import Finding, Label
 
 TYPES: tuple[str, ...] = ("box", "polygon", "instance_mask", "semantic_mask")
 GRANTS = False
-SHARES = {"error_px": 0.1}
-DEFAULTS = {"error_px": 0.8}
-LIMITS = {"error_px": (0.2, 2.0)}
+SHARES = {"error_px": 0.1, "error_sigmas": 0.1}
+"""Of a label's false alarms, what each quantity may have."""
+
+DEFAULTS = {"error_px": 0.8, "error_sigmas": 3.0}
+MIN_SEEN = 0.75
+"""Of an outline's parts; what is half covered says nothing about its size."""
+
+LIMITS = {"error_px": (0.2, 2.0), "error_sigmas": (1.8, 8.0)}
 
 
 def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
-    """A fail for each outline that moved across itself by more than the tolerance beyond what measuring errs by.
+    """A fail for each outline that scale, rotation or shear moved by more than the tolerance, errors taken off.
 
-    Each of twelve parts is searched for across itself, and the affine motion that fits them says how the outline bends:
-    its moves less those of the shift of the whole, which is for `geometry` to judge. drift: what 95% of the outline
-    moved at most, px; for boxes and masks also `iou`, from the area that the outline sweeps. It never passes anything.
+    drift: how far the outline went, with the shift, px; for boxes and masks also `iou` (see `_affine`). lower: what is
+    left of the bend alone when what measuring errs by is taken off, in px or in standard errors, whichever leaves more.
+    It never passes anything.
     """
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
-    for measured in measured_labels(batch, context.radius_px):
-        bends = _bends_px(measured)
+    for measured, motions in _outlined(batch, context):
         for m, (i, label) in enumerate(measured.jobs):
-            if bends is not None and label.type in TYPES and _clear(measured, m, context):
-                found = _judge(label, measured, float(bends[m]), m, context)
+            if label.type in TYPES and _clear(measured, m, context):
+                found = _judge(label, motions, m, context)
                 findings[i].extend([found] if found is not None else [])
     return findings
 
 
 def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, str, float]]:
-    """("error_px", label name, value) of each outline that is clearly found: what it seems to bend by."""
-    for measured in measured_labels(batch, context.radius_px):
-        bends = _bends_px(measured)
+    """(quantity, label name, value) of each outline that is clearly found: what it seems to bend by.
+
+    "error_px": how far; "error_sigmas": in standard errors.
+    """
+    for measured, motions in _outlined(batch, context):
         for m, (_, label) in enumerate(measured.jobs):
-            if bends is not None and label.type in TYPES and _clear(measured, m, context):
-                yield "error_px", label.name, float(bends[m])
+            if label.type in TYPES and _clear(measured, m, context):
+                yield "error_px", label.name, float(motions.bend_px[m])
+                yield "error_sigmas", label.name, float(motions.bend_sigmas[m])
 
 
-def _bends_px(measured: MeasuredLabels) -> NDArray[Any] | None:
-    """Root mean square of what each point of the outlines moved across itself beyond the whole: (M,); NaN if unseen."""
-    if measured.found is None or measured.windows is None or measured.windows.outline is None:
-        return None
-    own = measured.found.outline_px - _whole_px(measured)
-    return np.asarray(np.sqrt((own**2).mean(axis=1)))
-
-
-def _whole_px(measured: MeasuredLabels) -> NDArray[Any]:
-    """What the shift of the whole moves each point of the outlines across itself: (M, L)."""
-    assert measured.found is not None
-    assert measured.windows is not None
-    assert measured.windows.outline is not None
-    moved: NDArray[Any] = np.matmul(measured.windows.outline[1], measured.found.shift_px[:, :, None])[..., 0]
-    return moved
+def _outlined(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[MeasuredLabels, OutlineMotions]]:
+    """The labels of a batch that have an outline, and how those moved."""
+    all_measured = measured_labels(batch, context.radius_px)
+    for measured, motions in zip(all_measured, outline_motions(batch, context.radius_px), strict=True):
+        if motions is not None:
+            yield measured, motions
 
 
 def _clear(measured: MeasuredLabels, m: int, context: CheckContext) -> bool:
     found = measured.found
     assert found is not None
-    if found.inside[m] < 1.0 or found.at_border[m] or not np.isfinite(found.outline_px[m, 0]):
+    if found.inside[m] < 1.0 or found.at_border[m] or np.isfinite(found.part_px[m]).mean() < MIN_SEEN:
         return False
     return bool(found.confidence[m] >= context.confidence_gate)
 
 
-def _judge(label: Label, measured: MeasuredLabels, bend: float, m: int, context: CheckContext) -> Finding | None:
+def _judge(label: Label, motions: OutlineMotions, m: int, context: CheckContext) -> Finding | None:
     """A fail when the lower bound of the bend is over the tolerance."""
-    assert measured.found is not None
-    error, tolerance = (
-        context.threshold("contour.error_px", label.name, DEFAULTS["error_px"]),
-        context.tolerance(label.name),
-    )
-    lower = bend - error
+    error, sigmas = (context.threshold(f"contour.{name}", label.name, DEFAULTS[name]) for name in SHARES)
+    bend, tolerance = float(motions.bend_px[m]), context.tolerance(label.name)
+    lower = max(bend - error, bend * (1.0 - sigmas / max(float(motions.bend_sigmas[m]), 1e-6)))
     if lower <= tolerance:
         return None
-    moves = np.abs(measured.found.outline_px[m])
-    drift = max(lower, float(np.quantile(moves, 0.95)))
-    upper = upper_moves_px(measured.found.part_px[m : m + 1], measured.found.outline_px[m : m + 1])
+    drift = max(lower, float(motions.drift_px[m]))
+    iou = bent_iou(label, motions.shift_px[m], motions.linear[m], motions.centre[m])
     return Finding(
         label.name, label.type, "fail", round(drift, 3), "px", f"its outline moved by more than {tolerance:g} px",
-        "contour", label.item, None, round(lower, 3), round(max(drift, float(upper[0])), 3), _iou(label, measured, m),
+        "contour", label.item, None, round(lower, 3), round(max(drift, float(motions.upper_px[m])), 3), iou,
     )  # fmt: skip
-
-
-def _iou(label: Label, measured: MeasuredLabels, m: int) -> float | None:
-    """IoU of the label before and after, from the area that its outline swept; None for a polygon."""
-    assert measured.found is not None
-    assert measured.windows is not None
-    if label.type == "polygon":
-        return None
-    moves = measured.found.outline_px[m]
-    if label.type == "box":
-        width, height = (float(abs(label.value[k + 2] - label.value[k])) for k in (0, 1))
-        area, length = width * height, 2 * (width + height)
-    else:
-        area = float(np.count_nonzero(label.value))
-        length = float(measured.windows.area_px[m]) / 2
-    swept = length / len(moves)
-    lost, won = -np.minimum(moves, 0).sum() * swept, np.maximum(moves, 0).sum() * swept
-    return round(float(max(0.0, area - lost) / max(area + won, 1e-9)), 4)

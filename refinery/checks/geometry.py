@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refinery.checks._affine import OutlineMotions, outline_motions
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, MIN_EXTENT_PX, MeasuredLabels, measured_labels
 from refinery.checks._outline import upper_moves_px
-from refinery.checks._overlap import moved_iou
+from refinery.checks._overlap import bent_iou
 from refinery.checks._uncertainty import FAIL_SIGMAS, lower_bound_px, principal_sigmas, upper_bound_px
 from refinery.sample import Finding, Label, Verdict
 
@@ -34,21 +35,24 @@ MAX_CLIPPED = 0.5
 def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     """One finding for each geometric label; for a pair that has none, one for the whole image, named "image".
 
-    The drift of a keypoint or a box is the length of its shift; that of an outline (polygon, mask) is what of the shift
-    crosses it. pass: the upper 95% bound of the drift is within the tolerance. fail: its lower bound is above it, or
-    the label is at the end of the search. Between them, or when no clear peak stands out: abstain. Flat, tiny, outside
-    the frame: not_checkable.
+    The drift of a keypoint is the length of its shift; that of a box is the move of the corner that moved most, and
+    that of an outline (polygon, mask) is what 95% of it moved across itself at most, under the shift, scale and
+    rotation that the image supports (see `_affine`). pass: the upper 95% bound of the drift is within the tolerance.
+    fail: its lower bound is above it, or the label is at the end of the search. Between them, or when no clear peak
+    stands out: abstain. Flat, tiny, outside the frame: not_checkable.
     """
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
-    for measured in measured_labels(batch, context.radius_px):
+    all_measured = measured_labels(batch, context.radius_px)
+    for measured, motions in zip(all_measured, outline_motions(batch, context.radius_px), strict=True):
         if measured.found is None:
             reason = f"smaller than {MIN_EXTENT_PX:g} px, without an edge, or far outside the frame"
             for i, label in measured.jobs:
                 findings[i].append(_finding(label, "not_checkable", reason))
             continue
-        drifts = _drifts(measured, context)
+        drifts = _drifts(measured, motions, context)
         for m, (i, label) in enumerate(measured.jobs):
-            findings[i].append(_judge(label, measured, m, drifts[m], context))
+            iou = None if motions is None else partial(bent_iou, label, *motions.of(m))
+            findings[i].append(_judge(label, measured, m, drifts[m], iou, context))
     return findings
 
 
@@ -85,8 +89,11 @@ class _Drift:
     parts_px: float
 
 
-def _drifts(measured: MeasuredLabels, context: CheckContext) -> list[_Drift]:
-    """Drift of each window: the length of its shift, or for an outline of what crosses it (see `Windows.facing`)."""
+def _drifts(measured: MeasuredLabels, motions: OutlineMotions | None, context: CheckContext) -> list[_Drift]:
+    """Drift of each window: the length of its shift, or how far its outline went.
+
+    The lower bound is that of the shift alone: no outline goes less far than its middle.
+    """
     names = [label.name for _, label in measured.jobs]
     fail_sigmas = np.array([context.threshold("geometry.fail_sigmas", name, FAIL_SIGMAS) for name in names])
     scale = np.array([context.threshold("geometry.scale", name, 1.0) for name in names])
@@ -96,6 +103,8 @@ def _drifts(measured: MeasuredLabels, context: CheckContext) -> list[_Drift]:
     by_sigmas = lower_bound_px(shift, axes, fail_sigmas[:, None] * sigmas)
     lower = np.maximum(by_sigmas, lower_bound_px(shift, axes, np.repeat(fail_px, 2, axis=1)))
     upper = upper_bound_px(shift, spread * scale[:, None, None] ** 2)
+    if motions is not None:
+        length, upper = np.maximum(motions.drift_px, lower), np.fmax(upper, motions.upper_px)
     columns = (length, lower, upper, sigmas[:, 0], sigmas[:, 1], _parts_px(measured))
     return [_Drift(*row) for row in np.stack(columns, axis=1).tolist()]
 
@@ -128,7 +137,14 @@ def _unseen(measured: MeasuredLabels, m: int) -> str:
     return "flat: nothing to be seen at this label" if measured.found.energy[m] < MIN_ENERGY else ""
 
 
-def _judge(label: Label, labels: MeasuredLabels, m: int, drift: _Drift, context: CheckContext) -> Finding:
+def _judge(
+    label: Label,
+    labels: MeasuredLabels,
+    m: int,
+    drift: _Drift,
+    iou: Callable[[], float | None] | None,
+    context: CheckContext,
+) -> Finding:
     """Verdict of window m: from the reasons not to measure, over those not to trust, to the drift itself."""
     measured, clipped = labels.found, labels.clipped
     assert measured is not None
@@ -151,7 +167,7 @@ def _judge(label: Label, labels: MeasuredLabels, m: int, drift: _Drift, context:
     if measured.at_border[m]:
         return found("fail", f"moved beyond {context.radius_px} px")
     tolerance = context.tolerance(label.name)
-    found = partial(found, iou=_rounded_iou(label, (dx, dy)))
+    found = partial(found, iou=None if iou is None else iou())
     if drift.lower_px > tolerance:
         return found("fail", f"moved by more than {tolerance:g} px")
     if drift.upper_px <= tolerance and not np.isfinite(drift.parts_px):
@@ -160,11 +176,6 @@ def _judge(label: Label, labels: MeasuredLabels, m: int, drift: _Drift, context:
         return found("pass")
     one_way = drift.worst_sigma_px > tolerance > 2 * drift.best_sigma_px
     return found("abstain", "seen across its edge only, not along it" if one_way else _may_have_moved(drift))
-
-
-def _rounded_iou(label: Label, shift_px: tuple[float, float]) -> float | None:
-    iou = moved_iou(label, shift_px)
-    return None if iou is None else round(iou, 4)
 
 
 def _may_have_moved(drift: _Drift) -> str:

@@ -10,18 +10,18 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from refinery.checks._batch import CheckBatch
-from refinery.checks._colours import largest_square, unexpected_colours
+from refinery.checks._colours import unexpected_colours
 from refinery.checks._context import CheckContext
+from refinery.checks._spots import above_usual, highest, neighbours, square_means, strongest_spot
 from refinery.sample import Finding
 
 TYPES: tuple[str, ...] = ()
 GRANTS = False
 LABEL = "content"
 SHARES = {"blob": 0.3, "colour": 0.7}
-DEFAULTS = {"blob": 0.3, "colour": 0.6}
-LIMITS = {"blob": (0.15, 0.8), "colour": (0.15, 1.2)}
+DEFAULTS = {"blob": 0.15, "colour": 0.4}
+LIMITS = {"blob": (0.125, 0.8), "colour": (0.25, 1.2)}
 CELL_PX = 2
-COLOUR_REACH = 0.05
 REACH = 0.25
 """A blob is looked for in squares of this share of the frame's short side."""
 
@@ -32,8 +32,9 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     """One finding for each pair, named "content", without a drift or a unit.
 
     fail: more than calibration saw in images without new content, of either of two things. blob: in some square of a
-    quarter of the frame, edges that the refined image has and its source has not, over a typical square's. colour: in
-    some square of a twentieth of the frame, colours that nothing in the source there leads one to expect.
+    quarter of the frame, edges that the refined image has and its source has not, over what the squares around it
+    have. colour: a spot of colours that nothing in the source leads one to expect, which ends on all sides where the
+    source does not (`_spots`). So a border that runs on, a texture, a region whose contrast is turned round is none.
     """
     quantities = _quantities(batch)
     seen = np.abs(batch.synthetic_field).max(axis=(1, 2)) + np.abs(batch.refined_field).max(axis=(1, 2))
@@ -66,28 +67,30 @@ def _judge(place: NDArray[np.intp] | None, empty: bool) -> Finding:
 def _quantities(batch: CheckBatch) -> dict[str, tuple[NDArray[Any], NDArray[np.intp]]]:
     """Of each pair how strong its strongest new blob and colour are (N,), and where their middle is (N, 2), (x, y)."""
     source, refined = (
-        np.stack([_cells(np.moveaxis(image, 2, 0)) for image in images])
+        np.moveaxis(np.stack([_cells(np.moveaxis(image, 2, 0)) for image in images]), 1, 3)
         for images in ([pair.synthetic for pair in batch.pairs], [pair.refined for pair in batch.pairs])
     )
-    off = unexpected_colours(np.moveaxis(source, 1, 3), np.moveaxis(refined, 1, 3))
-    side = max(2, round(COLOUR_REACH * min(batch.size_hw) / CELL_PX))
-    sizes, middles = largest_square(off, side)
-    return {"blob": _blobs(batch), "colour": (sizes, middles * CELL_PX)}
+    strengths, middles = strongest_spot(unexpected_colours(source, refined), source, refined)
+    return {"blob": _blobs(batch), "colour": (strengths, middles * CELL_PX)}
 
 
 def _blobs(batch: CheckBatch) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """The strongest blob of unexplained edges (N,) and its middle (N, 2), (x, y) px."""
+    """The strongest blob of unexplained edges (N,) and its middle (N, 2), (x, y) px.
+
+    What the eight squares around hold of new edges, whether explained or not, is taken off, so that a border that goes
+    on, and what is everywhere, does not count.
+    """
     fields = (batch.synthetic_field, batch.refined_field)
     source, refined = (_cells(field.real**2 + field.imag**2) for field in fields)
-    unexplained = np.maximum(refined - _widened(source), 0.0)
     side = max(MIN_SIDE_CELLS, round(REACH * min(batch.size_hw) / CELL_PX))
-    side = min(side, *unexplained.shape[1:])
-    means = _square_means(unexplained, side)
-    flat = means.reshape(len(means), -1)
-    values = flat.max(axis=1) - np.median(flat, axis=1)
-    rows, columns = np.divmod(flat.argmax(axis=1), means.shape[2])
-    middle = (np.stack((columns, rows), axis=1) + side / 2) * CELL_PX
-    return values, middle.astype(np.intp)
+    side = min(side, *source.shape[1:])
+    unexplained = square_means(np.maximum(refined - _widened(source), 0.0)[..., None], side)[..., 0]
+    new = square_means(np.maximum(refined - source, 0.0)[..., None], side)[..., 0]
+    around = np.zeros_like(new)
+    for here, there in neighbours((new.shape[1], new.shape[2]), side):
+        around[here] = np.maximum(around[here], new[there])
+    strengths, corners = highest(above_usual(np.maximum(unexplained - around, 0.0)))
+    return strengths, ((corners + side / 2) * CELL_PX).astype(np.intp)
 
 
 def _cells(maps: NDArray[Any]) -> NDArray[Any]:
@@ -104,10 +107,3 @@ def _widened(maps: NDArray[Any]) -> NDArray[Any]:
     padded = np.pad(maps, ((0, 0), (2, 2), (2, 2)), mode="edge")
     down = sliding_window_view(padded, 5, axis=1).max(axis=-1)
     return np.asarray(sliding_window_view(down, 5, axis=2).max(axis=-1))
-
-
-def _square_means(maps: NDArray[Any], side: int) -> NDArray[Any]:
-    """Means over all squares of `side` cells: (N, H - side + 1, W - side + 1)."""
-    sums = np.pad(maps, ((0, 0), (1, 0), (1, 0))).astype(np.float64).cumsum(axis=1).cumsum(axis=2)
-    corners = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
-    return np.asarray(corners / side**2)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery.checks._batch import CheckBatch
+from refinery.checks._content import content_lost
 from refinery.checks._context import CheckContext
 from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, MeasuredLabels, measured_labels
 from refinery.sample import Finding
@@ -18,11 +19,14 @@ GRANTS = False
 SHARES = {"gone": 0.1, "covered": 0.1}
 """Of a label's false alarms, what each quantity may have."""
 
-DEFAULTS = {"gone": 0.65, "covered": 0.5}
-LIMITS = {"gone": (0.45, 0.9), "covered": (0.5, 0.9)}
+DEFAULTS = {"gone": 0.65, "covered": 0.6}
+LIMITS = {"gone": (0.5, 0.9), "covered": (0.6, 0.9)}
 NEIGHBOURS = 4
 MIN_PART_ENERGY = 0.4
 """Parts that hold less than this of their even share of the edges say nothing."""
+
+LOST = 0.3
+"""Below this the colours in a window can be told from the source's, which speaks for what is there."""
 
 MIN_ENERGY = 0.01
 MIN_INSIDE = 0.5
@@ -33,11 +37,12 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     """A fail for each label that is gone or partly covered; nothing about the others.
 
     gone: 1 - S at the peak, see `_displacement.measure`. covered: 1 - the lowest over the highest S of four
-    neighbouring twelfths of the label's window, so that what dims the whole image does not count.
+    neighbouring twelfths of the label's window, so that what dims the whole image does not count. Both are less where
+    the colours in the window are still those of the source through some map (`_content`).
     """
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
     for measured in measured_labels(batch, context.radius_px):
-        values = _quantities(measured)
+        values = _quantities(batch, measured)
         for m, (i, label) in enumerate(measured.jobs):
             if not values or label.name == IMAGE_LABEL or not _judgeable(measured, m):
                 continue
@@ -45,7 +50,7 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
             if over:
                 share = 1.0 - values[over[0]][m]
                 what = "gone" if over[0] == "gone" else "partly covered"
-                reason = f"{what}: {share:.0%} of {'it' if what == 'gone' else 'a part'} found again"
+                reason = f"{what}: at most {share:.0%} of {'it' if what == 'gone' else 'a part'} found again"
                 unit = label.unit or "px"
                 findings[i].append(Finding(label.name, label.type, "fail", None, unit, reason, "presence", label.item))
     return findings
@@ -58,7 +63,7 @@ def _limit(context: CheckContext, quantity: str, label: str) -> float:
 def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, str, float]]:
     """(quantity, label name, value) of each label that can be seen, the more suspicious the higher."""
     for measured in measured_labels(batch, context.radius_px):
-        values = _quantities(measured)
+        values = _quantities(batch, measured)
         for m, (_, label) in enumerate(measured.jobs):
             if values and label.name != IMAGE_LABEL and _judgeable(measured, m):
                 yield from ((name, label.name, float(values[name][m])) for name in values)
@@ -72,7 +77,7 @@ def _judgeable(measured: MeasuredLabels, m: int) -> bool:
     return bool(seen and measured.clipped[m] <= MAX_CLIPPED)
 
 
-def _quantities(measured: MeasuredLabels) -> dict[str, NDArray[Any]]:
+def _quantities(batch: CheckBatch, measured: MeasuredLabels) -> dict[str, NDArray[Any]]:
     """gone and covered of each window: (M,); empty for labels without a window."""
     if measured.found is None:
         return {}
@@ -85,4 +90,5 @@ def _quantities(measured: MeasuredLabels) -> dict[str, NDArray[Any]]:
     lowest = np.where(enough, found, np.inf).min(axis=1)
     highest = np.maximum(np.where(enough, found, -np.inf).max(axis=1), 0.05)
     covered = np.where(enough.any(axis=1), 1.0 - np.clip(lowest / highest, -1.0, 1.0), 0.0)
-    return {"gone": 1.0 - measured.found.presence, "covered": covered}
+    doubt = np.minimum(content_lost(batch, measured) / LOST, 1.0)
+    return {"gone": doubt * (1.0 - measured.found.presence), "covered": doubt * covered}

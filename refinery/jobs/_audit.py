@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from refinery.artifact import Artifact
-from refinery.checks import CheckContext, DriftSummary, overall, run_checks
+from refinery.checks import CheckContext, DriftSummary, flips_found, overall, run_checks
 from refinery.checks._worst import Worst
 from refinery.config import InspectConfig
 from refinery.dataset import spread
@@ -61,7 +61,7 @@ class Audit:
         worst = self._judge_all(context, observer)
         power = power_of(pairs[:: max(1, len(pairs) // POWER_PAIRS)][:POWER_PAIRS], context)
         detects = {name: found["detects"] for name, found in power.items()}
-        drift = self.drift.as_dict(detects, context.false_alarms)
+        drift = self.drift.as_dict(detects, context.false_alarms, flips_found(context))
         return {
             "labels": table.labels,
             "verdicts": self.verdicts,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refinery.checks import CheckContext, DriftSummary, overall
+from refinery.checks import CheckContext, DriftSummary, flips_found, overall
 from refinery.checks._worst import Worst
 from refinery.dataset import open_dataset
 from refinery.errors import OutputError
@@ -61,7 +61,8 @@ class Tally:
         """What `summary.json` holds."""
         total, named = self.status.total(), len(self.problems)
         false_alarms = self.context.false_alarms if self.context is not None else 0.01
-        drift = self.drift.as_dict({name: found["detects"] for name, found in power.items()}, false_alarms)
+        detects = {name: found["detects"] for name, found in power.items()}
+        drift = self.drift.as_dict(detects, false_alarms, flips_found(self.context) if self.context else None)
         return {
             "samples": total,
             "refined": total - self.status["rejected"] - self.status["quarantined"],

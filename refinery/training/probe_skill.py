@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from refinery.checks import CheckContext
 from refinery.checks._answers import changes
 from refinery.checks._prober import NEEDED_POWER, ProbedLabel, power_at
+from refinery.checks._reach import digits_of
 from refinery.runtime.probe_answers import Part
 from refinery.training.probe_trials import Read, Seen
 
@@ -33,6 +34,12 @@ MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 
 SURE = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Least probabilities of a class's answer that are tried."""
+
+SURER = (*SURE, 0.995, 0.998, 0.999, 0.9999, 0.99999)
+"""Those at which it is measured how many exchanges are noticed, for refiners whose looks demand more."""
+
+REACHED = 0.95
+"""Share of the moves of one size for which it is measured how much they change the answer at least."""
 
 MIN_CELLS = 8
 Array = NDArray[np.float64]
@@ -64,7 +71,7 @@ def judge_skill(part: Part, seen: Sequence[Seen], context: CheckContext, seed: i
         moves = _exchanges(part, seen, tolerance, gate, rng)
     trusted = [(size, found[np.isfinite(found)]) for size, found in moves]
     power = tuple((size, round(float((found > bounds["0.99"]).mean()), 4)) for size, found in trusted if len(found))
-    details = {"doubt": float(f"{gate:.5g}"), "covered": round(covered, 4)}
+    details = {"doubt": float(f"{gate:.5g}"), "covered": round(covered, 4), "reach": _reach(part, trusted)}
     label = replace(_named(part), bounds=bounds, errors=_quantiles(errors), power=power, details=details)
     return with_tolerance(label, tolerance)
 
@@ -93,9 +100,23 @@ def weaker(first: ProbedLabel, second: ProbedLabel) -> ProbedLabel:
     )
     sizes = dict(second.power)
     power = tuple((size, min(share, sizes[size])) for size, share in first.power if size in sizes)
-    details = {name: min(value, second.details.get(name, value)) for name, value in first.details.items()}
+    details = {
+        name: _weaker_detail(name, first.details[name], own)
+        for name, own in second.details.items()
+        if name in first.details
+    }
     classes = tuple(dict.fromkeys((*first.classes, *second.classes))) if first.form == "region" else first.classes
     return replace(worst, bounds=bounds, errors=errors, power=power, classes=classes, details=details)
+
+
+def _weaker_detail(name: str, first: Any, second: Any) -> Any:
+    """The more cautious of two: of tables row by row, where both have one; of all else the lesser, but for "sure"."""
+    if name == "sure":
+        return max(first, second)
+    if not isinstance(first, list):
+        return min(first, second)
+    rows = {row[0]: row[1:] for row in second}
+    return [[size, *map(min, own, rows[size])] for size, *own in first if size in rows]
 
 
 def smallest_found(label: ProbedLabel, share: float = 0.9) -> float | None:
@@ -122,12 +143,17 @@ def _judge_class(part: Part, seen: Sequence[Seen], rng: np.random.Generator) -> 
             break
     share = float(_flipped(before[differ], after[differ], sure).mean()) if differ.any() else 0.0
     covered = float(((own.max(axis=1) >= sure) & (own.argmax(axis=1) == truth.argmax(axis=1))).mean())
+    found = [
+        [round(float(digits_of(np.array(least))), 4), _flipped(before[differ], after[differ], sure, least).mean()]
+        for least in SURER
+        if differ.any() and least >= sure
+    ]
     label = replace(
         _named(part),
         bounds={"0.99": round(alarms, 4)},
         errors={"wrong": round(wrong, 4)},
         power=((1.0, round(share, 4)),),
-        details={"sure": sure, "covered": round(covered, 4)},
+        details={"sure": sure, "covered": round(covered, 4), "found": [[s, round(float(x), 4)] for s, x in found]},
     )
     if share >= NEEDED_POWER and alarms <= FALSE_ALARMS:
         return replace(label, competent=True)
@@ -135,8 +161,9 @@ def _judge_class(part: Part, seen: Sequence[Seen], rng: np.random.Generator) -> 
     return replace(label, reason=reason)
 
 
-def _flipped(before: Array, after: Array, sure: float) -> NDArray[np.bool_]:
-    certain = (before.max(axis=1) >= sure) & (after.max(axis=1) >= sure)
+def _flipped(before: Array, after: Array, sure: float, surer: float | None = None) -> NDArray[np.bool_]:
+    """Whether another class was read off: surely before, and surely after, or as surely as `surer` says."""
+    certain = (before.max(axis=1) >= sure) & (after.max(axis=1) >= (sure if surer is None else surer))
     return np.asarray(certain & (before.argmax(axis=1) != after.argmax(axis=1)))
 
 
@@ -186,6 +213,19 @@ def _by_size(true: Array, found: Array, tolerance: float) -> list[tuple[float, A
     sizes = [multiple * tolerance for multiple in MULTIPLES]
     chosen = [(size, found[(true >= size) & (true < 1.25 * size)]) for size in sizes]
     return [(round(size, 6), changed) for size, changed in chosen if len(changed) >= MIN_PAIRS]
+
+
+def _reach(part: Part, moves: Sequence[tuple[float, Array]]) -> list[list[float]]:
+    """[size, the change that 95% of such moves cause at least], where there are enough of them.
+
+    size: of changes that were collected up to a quarter more than theirs, the middle.
+    """
+    middle = 1.0 if part.form in ("point", "edges") else 1.125
+    return [
+        [round(middle * size, 6), float(f"{np.quantile(found, 1 - REACHED):.5g}")]
+        for size, found in moves
+        if len(found) >= MIN_PAIRS
+    ]
 
 
 def _present(seen: Seen) -> NDArray[np.bool_]:

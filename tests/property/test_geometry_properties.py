@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refinery.checks import CheckContext, run_checks
+from refinery.checks._moved import shifted
 from refinery.checks._orientation import orientation_field
-from refinery.checks._power import shifted
 from refinery.checks._windows import contour_windows
 from refinery.sample import Label, Pair, Sample
 

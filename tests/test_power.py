@@ -1,0 +1,169 @@
+"""The power that a run reports is what its checks find, however it is measured; and what saves time changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from refinery.checks import CheckContext, describe_power, measure_power, run_checks
+from refinery.checks._batch import CheckBatch
+from refinery.checks._moved import Moved, shifted
+from refinery.checks._power import MOVES_PX, NEEDED, _chosen
+from refinery.checks._prober import Answers, ProbedLabel
+from refinery.checks._remembering import RememberingProber
+from refinery.checks._run import all_checks, check_batch
+from refinery.checks._windows import edge_band, mask_windows
+from refinery.sample import FloatArray, Label, Pair, Sample
+
+SIDE = 48
+COUNT = 16
+
+
+def pair(seed: int) -> Pair:
+    """A bright disc on a waved ground, and the same darker, noisy and moved a little."""
+    rng = np.random.default_rng(seed)
+    x0, y0, radius = *rng.uniform(18, 30, 2), rng.uniform(7, 10)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    away = np.hypot(x - x0, y - y0)
+    image = (0.2 * np.sin(x * rng.uniform(0.1, 0.4) + y * 0.3) + 0.6 / (1 + np.exp(2 * (away - radius))) - 0.3)[
+        ..., None
+    ]
+    refined = 0.7 * shifted(image.astype(np.float32), (0.2, -0.1)) + rng.normal(0, 0.02, image.shape)
+    labels = (
+        Label("center", "keypoint", np.array([x0, y0]), extent_px=float(radius)),
+        Label("box", "box", np.array([x0 - radius, y0 - radius, x0 + radius, y0 + radius])),
+        Label("mask", "instance_mask", away < radius),
+        Label("kind", "class", np.zeros(0), text="disc"),
+    )
+    return Pair(Sample(f"s{seed}", f"s{seed}.png"), image.astype(np.float32), refined.astype(np.float32), labels)
+
+
+class EdgeReader:
+    """A probe that reads a centre off an image, as the mean place of its bright pixels; it counts what it is asked."""
+
+    labels: Mapping[str, ProbedLabel] = {
+        "center": ProbedLabel(
+            "center", "keypoint", "px", "point", competent=True, bounds={"0.95": 0.3, "0.99": 0.4}, power=((1.0, 1.0),)
+        )
+    }
+    by_object: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ask(self, keys: Sequence[str], images: Sequence[FloatArray], regions: object) -> Mapping[str, Answers]:  # noqa: ARG002
+        self.asked += len(images)
+        y, x = np.mgrid[:SIDE, :SIDE]
+        bright = [np.maximum(image[..., 0] - np.median(image), 0) ** 2 for image in images]
+        found = [[(b * x).sum() / b.sum(), (b * y).sum() / b.sum()] for b in bright]
+        values = np.repeat(np.array(found, np.float32)[:, None], 2, axis=1)
+        return {"center": Answers(np.arange(len(images)), np.zeros(len(images), np.intp), values)}
+
+
+def by_the_book(pairs: Sequence[Pair], context: CheckContext) -> dict[str, float | None]:
+    """The definition of power, with every check on every pair and every move."""
+    strict = replace(context, max_drift={"": 0.0})
+
+    def found(moved: Sequence[Pair]) -> dict[tuple[int, str], bool | None]:
+        return {
+            (i, f.label): None if f.drift is None and f.verdict != "fail" else f.verdict == "fail"
+            for i, own in enumerate(run_checks(moved, strict))
+            for f in own
+            if f.unit == "px" and f.verdict != "not_checkable"
+        }
+
+    start = found(pairs)
+    power: dict[str, float | None] = {}
+    for name in sorted({label for _, label in start}):
+        power[name] = None
+        for move_px in reversed(MOVES_PX):
+            turns = [i % 8 * np.pi / 4 for i in range(len(pairs))]
+            moved = [
+                replace(p, refined=shifted(p.refined, (move_px * np.cos(t), move_px * np.sin(t))))
+                for p, t in zip(pairs, turns, strict=True)
+            ]
+            hits = [
+                bool(hit) for place, hit in found(moved).items() if place[1] == name and start.get(place) is not None
+            ]
+            if not hits or np.mean(hits) < NEEDED:
+                break
+            power[name] = move_px
+    return power
+
+
+@pytest.mark.parametrize("with_probe", [False, True])
+def test_the_short_way_to_the_power_finds_what_its_definition_does(with_probe: bool) -> None:
+    context = CheckContext(probe=EdgeReader() if with_probe else None)
+    pairs = [pair(seed) for seed in range(COUNT)]
+    power = measure_power(pairs, context)
+    assert power == by_the_book(pairs, context)
+    assert any(move is not None for move in power.values())
+
+
+def test_coverage_is_the_share_of_labels_that_get_a_verdict() -> None:
+    pairs = [pair(seed) for seed in range(COUNT)]
+    verdicts = [f.verdict for own in run_checks(pairs, CheckContext()) for f in own if f.label == "mask"]
+    found = describe_power(pairs, CheckContext())["mask"]
+    assert found["coverage"] == pytest.approx(np.mean([v in ("pass", "fail") for v in verdicts]), abs=1e-4)
+
+
+def test_a_label_that_is_no_longer_sought_does_not_change_the_findings_of_the_others() -> None:
+    pairs, context = [pair(seed) for seed in range(4)], CheckContext(max_drift={"": 0.0})
+    whole = Moved(pairs, context).findings(context, None, 1.0)
+    few = Moved(pairs, context).findings(context, {"box"}, 1.0)
+    assert {place for place in few if place[1] == "box"} == {place for place in whole if place[1] == "box"}
+    assert all(few[place] == whole[place] for place in few)
+    assert "mask" not in {label for _, label, _ in few}
+
+
+def test_images_full_of_labels_need_fewer_pairs() -> None:
+    one = pair(0)
+    many = tuple(replace(one.labels[0], item=k) for k in range(20))
+    crowded = [replace(pair(seed), labels=many) for seed in range(32)]
+    assert len(_chosen(crowded)) == 8
+    assert len(_chosen([pair(seed) for seed in range(40)])) == 32
+
+
+def test_few_large_images_are_moved() -> None:
+    large = np.zeros((2048, 2048, 1), np.float32)
+    chosen = _chosen([Pair(Sample(f"s{k}", f"s{k}.png"), large, large) for k in range(32)])
+    assert [each.sample.key for each in chosen] == ["s0", "s16"]
+
+
+def test_a_batch_like_another_finds_the_same_as_a_batch_of_its_own() -> None:
+    pairs, context = [pair(seed) for seed in range(6)], CheckContext()
+    moved = [replace(p, refined=shifted(p.refined, (1.3, -0.4))) for p in pairs]
+    first = CheckBatch(pairs)
+    check_batch(first, context, all_checks())
+    assert check_batch(CheckBatch(moved, first), context, all_checks()) == run_checks(moved, context)
+
+
+def test_a_probe_that_remembers_answers_the_same_and_is_asked_less() -> None:
+    pairs, plain = [pair(seed) for seed in range(6)], EdgeReader()
+    remembering = RememberingProber(EdgeReader())
+    for _ in range(3):
+        expected = run_checks(pairs, CheckContext(probe=plain))
+        assert run_checks(pairs, CheckContext(probe=remembering)) == expected
+    assert plain.asked == 3 * 12
+    assert remembering.probe.asked == 6 + 3 * 6
+
+
+def test_the_window_of_a_mask_does_not_depend_on_how_far_the_frame_reaches() -> None:
+    y, x = np.mgrid[:20, :30]
+    for mask in (np.hypot(x - 12, y - 9) < 7, (abs(x - 15) < 2) & (abs(y - 10) < 6), np.hypot(x - 21, y - 12) < 3):
+        own, wide = mask_windows([mask]), mask_windows([np.pad(mask, ((7, 11), (5, 2)))])
+        assert np.array_equal(own.points_xy + np.float32((5, 7)), wide.points_xy)
+        assert np.allclose(own.facing, wide.facing, atol=1e-6)
+        on_band = edge_band(mask)[own.points_xy[0, :, 1].astype(int), own.points_xy[0, :, 0].astype(int)]
+        assert on_band.all()
+
+
+def test_a_mask_cut_by_the_frame_has_no_edge_along_it() -> None:
+    y, x = np.mgrid[:20, :30]
+    points = mask_windows([(x < 9) & (y < 8)]).points_xy[0]
+    assert set(points[:, 0].tolist()) == set(range(10))
+    assert points[:, 1].max() == 8
+    assert not ((points[:, 0] < 8) & (points[:, 1] < 7)).any()
