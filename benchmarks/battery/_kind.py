@@ -10,7 +10,7 @@ import numpy as np
 from battery._pixels import Image
 from refinery.sample import Label
 
-SPLITS = ("tune", "score")
+SPLITS = ("tune", "score", "blind")
 
 
 class Disc(NamedTuple):
@@ -36,7 +36,7 @@ class Kind(Protocol):
     edits: Mapping[str, Edit]
 
     def sample(self, rng: np.random.Generator, split: str) -> Any:
-        """Draw a scene; the two splits share neither shapes nor textures where the kind has a choice of them."""
+        """Draw a scene; the splits share neither shapes nor textures where the kind has a choice of them."""
 
     def draw(self, scene: Any) -> Image:
         """Sub-pixels (H * S, W * S, C) in [0, 1] before they are averaged."""

@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image as PillowImage
 
+from battery import blind_looks
 from battery._pixels import Image, blurred, smooth_noise
 
 SEVERITIES = ("mild", "middle", "heavy")
 TEXTURE_SWAP = "texture_swap"
 SWAP_STRENGTH = (0.12, 0.25, 0.4)
 PARTS_OF_COMPOSITE = 2
+FROM_ANOTHER = frozenset({"residual", "borrowed"})
+"""Looks that take something from another image of the kind."""
 
 Change = Callable[[Image, int, np.random.Generator, Image], Image]
 
@@ -109,6 +112,7 @@ def inversion(image: Image, severity: int, rng: np.random.Generator, other: Imag
 PIXEL_CHANGES: Mapping[str, Change] = {
     "identical": identical, "gamma": gamma, "blur": blur, "noise": noise, "jpeg": jpeg, "contrast": contrast,
     "cast": cast, "texture": texture, "vignette": vignette, "residual": residual, "inversion": inversion,
+    **blind_looks.PIXEL_CHANGES,
 }  # fmt: skip
 KINDS = (*PIXEL_CHANGES, TEXTURE_SWAP)
 
@@ -118,7 +122,7 @@ def draw_composite(kinds: Sequence[str], rng: np.random.Generator) -> tuple[str,
     candidates = [kind for kind in kinds if kind != "identical"]
     chosen = rng.choice(candidates, min(PARTS_OF_COMPOSITE, len(candidates)), replace=False)
     order = (TEXTURE_SWAP, "residual", "texture", "inversion", "cast", "vignette", "contrast", "gamma", "blur", "noise")
-    return tuple(sorted((str(name) for name in chosen), key=(*order, "jpeg").index))
+    return tuple(sorted((str(name) for name in chosen), key=(*order, "jpeg", *blind_looks.STANDS_FOR).index))
 
 
 def change(image: Image, names: Sequence[str], severity: int, rng: np.random.Generator, other: Image) -> Image:

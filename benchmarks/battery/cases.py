@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from battery import appearance
+from battery import appearance, blind_edits, blind_looks
 from battery._kind import Kind
 from battery._pixels import Image, as_checked, averaged, warped
 from battery.edits import EDITS, FLOWS, OCCLUDE, SAMPLE_EDITS, Touched, occluded, touched_by_scene
@@ -22,21 +22,24 @@ TUNE_EDITS = (
     "scale", "mirror", "wrong_pair", "background",
 )  # fmt: skip
 SCORE_LOOKS = ("identical", "contrast", "cast", "texture", "vignette", "residual", "inversion", "texture_swap")
+BLIND_LOOKS = ("identical", *blind_looks.PIXEL_CHANGES, "texture_swap")
 SPLIT_TABLE = {
     "tune": {"looks": TUNE_LOOKS, "edits": TUNE_EDITS},
     "score": {"looks": SCORE_LOOKS, "edits": tuple(EDITS)},
+    "blind": {"looks": BLIND_LOOKS, "edits": tuple(EDITS)},
 }
-"""What may be looked at while checks are built, and what is only scored on.
+"""What may be looked at while checks are built, what is only scored on, and what was made without knowing the checks.
 
 Scenes, too, are split: shapes, hues, textures of the ground and of objects (scenes), how dark the iris is (eyes),
 pictograms (signs), and all seeds. Most edits that the bar names are in both: with score they meet other scenes under
-other looks. Edits that stand in the score split alone are met nowhere else.
+other looks. Edits that stand in the score split alone are met nowhere else. The blind split has renderers, occluders,
+warps, mirrors and looks of its own; only the names of the edits, and moving and turning things, are shared.
 """
 
 MIN_VISIBLE = 0.05
 """An edit that changes no sub-pixel by this much did nothing: another hue of a gray sign, no room for one more."""
 
-_SEEDS = {"tune": 1, "score": 2}
+_SEEDS = {"tune": 1, "score": 2, "blind": 3}
 
 
 class Case(NamedTuple):
@@ -58,13 +61,13 @@ def cases(
 ) -> Iterable[Case]:
     """`count` pairs, labels true of the synthetic image.
 
-    scene_kind: "scenes", "eyes", "signs", or a kind. edit_kind: a name of EDITS, or of `appearance.KINDS`, or
-        "composite": then nothing is moved. An edit is followed by a random composite of `looks` (those of the split) of
-        the same severity.
+    scene_kind: "scenes", "eyes", "signs", "parts" (blind only), or a kind.
+    edit_kind: a name of EDITS, or of `appearance.KINDS`, or "composite": then nothing is moved. An edit
+        is followed by a random composite of `looks` (those of the split) of the same severity.
     severity: 0 mild, 1 middle, 2 heavy. amount: of the edit, in place of the one it has at this severity.
     Case i depends on all arguments but `count`.
     """
-    kind = kind_named(scene_kind) if isinstance(scene_kind, str) else scene_kind
+    kind = kind_named(scene_kind, split) if isinstance(scene_kind, str) else scene_kind
     looks = SPLIT_TABLE[split]["looks"] if looks is None else looks
     name = f"{kind.name}/{edit_kind}/{severity}"
     for i in range(count):
@@ -77,7 +80,7 @@ def user_images(scene_kind: str, count: int, seed: int, split: str = "tune") -> 
 
     Both images of a pair are the synthetic one. Their seeds are those of no case.
     """
-    kind = kind_named(scene_kind)
+    kind = kind_named(scene_kind, split)
     for i in range(count):
         rng = np.random.default_rng([_SEEDS[split], seed, 9, i])
         scene = kind.sample(rng, split)
@@ -121,10 +124,10 @@ def _case(
     other_scene = kind.sample(rng, split)
     retexture = rng.spawn(1)[0] if appearance.TEXTURE_SWAP in changes else None
     if edit_kind in EDITS:
-        refined, touched = _edited(kind, scene, other_scene, edit_kind, severity, amount, retexture, rng)
+        refined, touched = _edited(kind, scene, fine, other_scene, edit_kind, severity, split, amount, retexture, rng)
     else:
         refined, touched = _pixels(kind, scene, kind.draw(_swapped(kind, scene, severity, retexture))), ()
-    other = _pixels(kind, other_scene, kind.draw(other_scene)) if "residual" in changes else refined
+    other = _pixels(kind, other_scene, kind.draw(other_scene)) if appearance.FROM_ANOTHER & set(changes) else refined
     refined = appearance.change(refined, changes, severity, rng, other)
     labels = kind.labels(scene)
     return Case(Pair(Sample(key, f"{key}.png"), as_checked(synthetic), as_checked(refined), labels), touched)
@@ -133,23 +136,26 @@ def _case(
 def _edited(
     kind: Kind,
     scene: Any,
+    drawn: Image,
     other_scene: Any,
     edit_kind: str,
     severity: int,
+    split: str,
     wanted: float | None,
     retexture: np.random.Generator | None,
     rng: np.random.Generator,
 ) -> tuple[Image, tuple[Touched, ...]]:
-    """The image of the edited scene, in [0, 1], and the labels that the edit touches."""
-    edit = EDITS[edit_kind]
-    amount, discs = edit.amounts[severity] if wanted is None else wanted, kind.discs(scene)
-    index = int(rng.integers(len(discs)))
+    """The image of the edited scene, in [0, 1], and the labels that the edit touches. drawn: the scene before it."""
+    edit, discs = EDITS[edit_kind], kind.discs(scene)
+    amount, index = edit.amounts[severity] if wanted is None else wanted, int(rng.integers(len(discs)))
     after = kind.edits[edit.how](scene, index, amount, rng) if edit.how in kind.edits else scene
     touched = touched_by_scene(kind, edit, scene, after, index)
-    if edit.how in kind.edits and np.abs(kind.draw(after) - kind.draw(scene)).max() < MIN_VISIBLE:
+    if edit.how in kind.edits and np.abs(kind.draw(after) - drawn).max() < MIN_VISIBLE:
         touched = ()
     shown = other_scene if edit.how == "wrong_pair" else after
     fine = kind.draw(_swapped(kind, shown, severity, retexture))
+    if split == "blind":
+        return _pixels(kind, shown, blind_edits.seen(kind, fine, edit.how, amount, discs[index], rng)), touched
     if edit.how in FLOWS:
         fine = warped(fine, FLOWS[edit.how](kind, amount, rng), kind.per_pixel)
     elif edit.how == OCCLUDE:

@@ -5,14 +5,26 @@ from __future__ import annotations
 from functools import lru_cache
 
 from battery._kind import Kind
+from battery.blind_eyes import BlindEyes
+from battery.blind_scenes import PARTS, SCENES, BlindScenes
+from battery.blind_signs import BlindSigns
 from battery.eyes import Eyes
 from battery.procedural import Procedural
 from battery.signs import Signs
 
 KINDS = ("scenes", "eyes", "signs")
+BLIND_KINDS = (*KINDS, "parts")
 
 
-@lru_cache(maxsize=3)
-def kind_named(name: str) -> Kind:
-    """The kind of this name; each is built once."""
+def kinds_of(split: str) -> tuple[str, ...]:
+    """Names of the kinds that a split has."""
+    return BLIND_KINDS if split == "blind" else KINDS
+
+
+@lru_cache(maxsize=8)
+def kind_named(name: str, split: str = "tune") -> Kind:
+    """The kind of this name; each is built once. The blind split has renderers of its own."""
+    if split == "blind":
+        blind = {"eyes": BlindEyes, "signs": BlindSigns}
+        return blind[name]() if name in blind else BlindScenes({"scenes": SCENES, "parts": PARTS}[name])
     return {"scenes": Procedural, "eyes": Eyes, "signs": Signs}[name]()
