@@ -29,7 +29,7 @@ from refinery.jobs.inspect import inspect
 from refinery.jobs.refine import refine
 from refinery.jobs.train import train
 from refinery.losses.self_regularization import self_regularization
-from refinery.training.methods import simgan
+from refinery.training.methods import _adversarial
 
 SHIFT_PX = 2
 UNBOUND = {"lambda_reg": 0.02}
@@ -54,7 +54,7 @@ def train_one(kind: str, arguments: argparse.Namespace, run: Path) -> None:
     )
     settings: dict[str, Any] = {"honest": {}, "shifted": {"lambda_reg": 10.0}, "unbound": UNBOUND}[kind]
     if kind == "shifted":
-        with mock.patch.object(simgan, "self_regularization", towards_shifted):
+        with mock.patch.object(_adversarial, "self_regularization", towards_shifted):
             train(config, settings)
     else:
         train(config, settings)

@@ -58,15 +58,16 @@ def ours(shape: tuple[int, int, int], steps: int) -> float:
     from refinery.training.data import Batches, ImageSet
     from refinery.training.device import place
     from refinery.training.methods import simgan
+    from refinery.training.sampling import Chance
 
     placement, generator = place("cpu", "auto"), torch.Generator().manual_seed(0)
     random = np.random.default_rng(0)
     channels, height, width = shape
     pixels = [random.integers(0, 256, (height, width, channels), np.uint8) for _ in range(256)]
     images = ImageSet(pixels, [Sample(str(i), str(i)) for i in range(256)], channels, 8)
-    batches = Batches(images, (height, width), BATCH, generator, placement.device)
+    batches = Batches(images, (height, width), BATCH, Chance(0, "synthetic"), placement.device)
     settings = simgan.scale(simgan.Settings(discriminator_pretrain=0), (height, width))
-    method = simgan.create(channels, settings, 1000, placement, generator)
+    method = simgan.create(channels, channels, settings, 1000, placement, generator)
     count = iter(range(1000))
     return _rate(lambda: method.step(next(count), batches.draw, batches.draw), steps)
 

@@ -40,13 +40,16 @@ def settings_page() -> str:
 
 
 def _notes(kind: type) -> dict[str, str]:
-    """The string below each field of a dataclass."""
-    body = ast.parse(inspect.getsource(kind)).body[0].body
-    return {
-        field.target.id: " ".join(note.value.value.split())
-        for field, note in pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Expr)
-    }
+    """The string below each field of a dataclass, also of those that it inherits."""
+    notes: dict[str, str] = {}
+    for own in reversed([each for each in kind.__mro__ if dataclasses.is_dataclass(each)]):
+        body = ast.parse(inspect.getsource(own)).body[0].body
+        notes |= {
+            field.target.id: " ".join(note.value.value.split())
+            for field, note in pairwise(body)
+            if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Expr)
+        }
+    return notes
 
 
 def help_of(command: str) -> str:

@@ -1,7 +1,7 @@
 """The artifact: what training leaves for refining. `refiner.onnx` and `manifest.json`; no torch, no pickle.
 
 Reading one from a stranger: the ONNX file must be one file (no external data), of standard operators only, within a
-size limit, with one image in and one image out.
+size limit, with one image in (and latent numbers, if it has noise) and one image out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ PROBE_FILES = {"image": "probe.onnx", "object": "probe_objects.onnx"}
 
 MAX_MODEL_BYTES, MAX_PROBE_BYTES = 2_000_000_000, 200_000_000
 MAX_FOLDS = 16
-INPUT, OUTPUT = "synthetic", "refined"
+INPUT, LATENT, OUTPUT = "synthetic", "latent", "refined"
+MAX_LATENT = 65_536
+MAX_MULTIPLE = 1024
 _ONNX_FLOAT = 1
 
 
@@ -30,8 +32,9 @@ _ONNX_FLOAT = 1
 class Manifest:
     """What refining must know about a refiner.
 
-    channels: of the images it takes. bits: of the images it was trained on. size_multiple: height and width must be
-    multiples of this. min_side_px: smallest height and width. receptive_field_px: input pixels an output pixel sees.
+    channels: of the images it takes. out_channels: of those it makes. bits: of the images it was trained on.
+    size_multiple: height and width must be multiples of this. min_side_px: smallest height and width.
+    receptive_field_px: input pixels an output pixel sees. latent: how many normal numbers it takes beside each image.
     parity: {"tolerance", "max_abs", "shapes"} of ONNX against torch in [-1, 1] units. training: where the images came
     from ({"synthetic", "real"} with counts and fingerprints), steps, drift and realism when it was chosen. probe: what
     is known about the label probe beside it, see `runtime.probe_session`; empty when there is none.
@@ -40,11 +43,13 @@ class Manifest:
 
     method: str = "unknown"
     channels: int = 1
+    out_channels: int = 1
     bits: int = 8
     value_range: tuple[float, float] = (-1.0, 1.0)
     size_multiple: int = 1
     min_side_px: int = 8
     receptive_field_px: int = 0
+    latent: int = 0
     deterministic: bool = True
     model_sha256: str = ""
     parity: dict[str, Any] = field(default_factory=dict)
@@ -109,17 +114,22 @@ def load(path: str | Path) -> Artifact:
     """Read and check an artifact. Raises ModelError for anything foreign, broken or unsafe."""
     file = resolve(path)
     model = _read_model(file, MAX_MODEL_BYTES)
-    channels = inspect_onnx(model, file)
-    manifest = _read_manifest(file, channels)
-    if manifest.channels != channels and channels:
+    shape = inspect_onnx(model, file)
+    manifest = _read_manifest(file, shape)
+    if manifest.channels != shape.channels and shape.channels:
         raise ModelError(
-            f"{file}: takes {channels} channel(s), but its {MANIFEST_FILE} says {manifest.channels}: they are not of "
-            "one export; export the run again"
+            f"{file}: takes {shape.channels} channel(s), but its {MANIFEST_FILE} says {manifest.channels}: they are "
+            "not of one export; export the run again"
+        )
+    if manifest.latent != shape.latent:
+        raise ModelError(
+            f"{file}: takes {shape.latent} latent number(s), but its {MANIFEST_FILE} says {manifest.latent}: they are "
+            "not of one export; export the run again"
         )
     if manifest.model_sha256 not in ("", hashlib.sha256(model).hexdigest()):
         raise ModelError(f"{file}: is not the file its {MANIFEST_FILE} describes (hash differs); export the run again")
     probe = _read_probe(file.parent, manifest.probe) if manifest.probe else None
-    return Artifact(file, dataclasses.replace(manifest, channels=channels or manifest.channels), model, probe)
+    return Artifact(file, manifest, model, probe)
 
 
 def write_probe(folder: Path, probe: ProbeFiles) -> dict[str, Any]:
@@ -141,16 +151,34 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     temporary.replace(folder / MANIFEST_FILE)
 
 
-def inspect_onnx(model: bytes, name: Path | str) -> int:
-    """Channels of the input (0 if the model leaves them open). Raises ModelError for what is not one safe refiner."""
+@dataclass(frozen=True)
+class ModelShape:
+    """Channels of the images that a model takes and makes (0: left open), and of latent numbers it takes."""
+
+    channels: int
+    out_channels: int
+    latent: int
+
+
+def inspect_onnx(model: bytes, name: Path | str) -> ModelShape:
+    """What a refiner takes and makes. Raises ModelError for what is not one safe refiner."""
     graph = _safe_graph(model, name)
     inputs = _inputs(graph)
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise ModelError(f"{name}: {len(inputs)} input(s) and {len(graph.output)} output(s); a refiner has one of each")
-    channels = _image_channels(inputs[0], name)
-    if channels not in (0, 1, 3):
-        raise ModelError(f"{name}: takes {channels} channels; refinery refines gray (1) and colour (3) images")
-    return int(channels)
+    noisy = len(inputs) == 2 and inputs[1].name == LATENT
+    if not (len(inputs) == 1 or noisy) or len(graph.output) != 1:
+        raise ModelError(
+            f"{name}: {len(inputs)} input(s) and {len(graph.output)} output(s); a refiner has one of each, and an "
+            f"input named {LATENT!r} if it has noise"
+        )
+    shape = ModelShape(
+        _image_channels(inputs[0], name),
+        _image_channels(graph.output[0], name, "output"),
+        _latent_numbers(inputs[1], name) if noisy else 0,
+    )
+    for verb, channels in (("takes", shape.channels), ("makes", shape.out_channels)):
+        if channels not in (0, 1, 3):
+            raise ModelError(f"{name}: {verb} {channels} channels; refinery refines gray (1) and colour (3) images")
+    return shape
 
 
 def inspect_probe_onnx(model: bytes, name: Path | str, folds: int) -> None:
@@ -196,12 +224,21 @@ def _inputs(graph: Any) -> list[Any]:
     return [value for value in graph.input if value.name not in initialisers]
 
 
-def _image_channels(value: Any, name: Path | str) -> int:
-    """Channels of an input that is a batch of images, 0 if left open. Raises ModelError for other inputs."""
+def _image_channels(value: Any, name: Path | str, what: str = "input") -> int:
+    """Channels of a value that is a batch of images, 0 if left open. Raises ModelError for other values."""
     dims = value.type.tensor_type.shape.dim
-    if len(dims) != 4 or value.type.tensor_type.elem_type != _ONNX_FLOAT:
-        raise ModelError(f"{name}: its input is not a float image batch (batch, channels, height, width)")
-    return int(dims[1].dim_value)
+    if ((what == "input" or dims) and len(dims) != 4) or value.type.tensor_type.elem_type != _ONNX_FLOAT:
+        raise ModelError(f"{name}: its {what} is not a float image batch (batch, channels, height, width)")
+    return int(dims[1].dim_value) if dims else 0
+
+
+def _latent_numbers(value: Any, name: Path | str) -> int:
+    """How many latent numbers an input takes for each image. Raises ModelError for other inputs."""
+    dims = value.type.tensor_type.shape.dim
+    count = int(dims[1].dim_value) if len(dims) == 2 else 0
+    if not 1 <= count <= MAX_LATENT or value.type.tensor_type.elem_type != _ONNX_FLOAT:
+        raise ModelError(f"{name}: its input {LATENT!r} is not a float batch (batch, 1 to {MAX_LATENT:,} numbers)")
+    return count
 
 
 def _read_model(file: Path, largest: int) -> bytes:
@@ -260,24 +297,27 @@ def _refuse_external_data(graph: Any, name: Path | str) -> None:
         raise ModelError(f"{name}: keeps weights in other files (external data), which is refused; save it as one file")
 
 
-def _read_manifest(file: Path, channels: int) -> Manifest:
-    """What is known about a model; of a lone .onnx file only its channels (0 there: left open, taken as gray)."""
+def _read_manifest(file: Path, shape: ModelShape) -> Manifest:
+    """What is known about a model; of a lone .onnx file only its shape (channels left open are taken as gray)."""
     path = file.parent / MANIFEST_FILE
+    channels = shape.channels or 1
     if file.name != MODEL_FILE or not path.exists():
-        return Manifest(channels=channels or 1)
+        return Manifest(channels=channels, out_channels=shape.out_channels or channels, latent=shape.latent)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         known = {f.name for f in dataclasses.fields(Manifest)}
+        raw.setdefault("out_channels", raw.get("channels", 1))
         manifest = Manifest(**{k: v for k, v in raw.items() if k in known})
         kinds = {k: (list, tuple) if isinstance(v, tuple) else type(v) for k, v in _DEFAULTS.items()}
         valid = all(isinstance(raw[k], kind) for k, kind in kinds.items() if k in raw)
         valid = valid and isinstance(manifest.parity.get("max_abs", 0.0), int | float)
+        valid = valid and 1 <= manifest.size_multiple <= MAX_MULTIPLE and 1 <= manifest.min_side_px <= MAX_MULTIPLE
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not a refinery manifest ({error}); export the run again") from error
     if manifest.version != VERSION:
         raise ModelError(
             f"{path}: manifest version {manifest.version}, this refinery reads {VERSION}; export the run again"
         )
-    if not valid or manifest.channels not in (1, 3):
+    if not valid or manifest.channels not in (1, 3) or manifest.out_channels not in (1, 3):
         raise ModelError(f"{path}: not a refinery manifest (a value of the wrong kind); export the run again")
     return manifest

@@ -89,7 +89,8 @@ def train(
         str | None, typer.Option("--real", help="Folder or HDF5 file of real images, no labels needed.")
     ] = None,
     synthetic: Annotated[
-        str | None, typer.Option("--synthetic", help="Folder or HDF5 file of rendered images.")
+        str | None,
+        typer.Option("--synthetic", help="Folder or HDF5 file of rendered images; 'COMMAND |' or -: a tar stream."),
     ] = None,
     out: Annotated[str | None, typer.Option("--out", help="Run folder.", show_default="runs/METHOD-DATE-TIME")] = None,
     method: Annotated[str | None, typer.Option("--method", help="Training recipe.", show_default="simgan")] = None,
@@ -134,8 +135,11 @@ def train(
             config, options["out"] = config or resume / "config.toml", str(resume)
         tables = _tables(config)
         settings = build(TrainConfig, tables.get("train", {}), options, str(config))
+        _require_typed(synthetic, settings.synthetic)
         overrides = parse_label_overrides(tables.get("labels", {}))
         result = run(settings, tables.get(settings.method, {}), resume is not None, observer, overrides)
+        if not result:  # a process of a distributed run that is not its first
+            return
         _print(result, json_output, observer, train_text)
         if result["stopped_by"] == "interrupt":
             raise typer.Exit(INTERRUPTED)
@@ -375,6 +379,17 @@ def _complain(message: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     print("error: " + _printable(" ".join(message.split())), file=sys.stderr)
+
+
+def _require_typed(option: str | None, synthetic: str) -> None:
+    """Raise UsageError for a command that stands in a TOML: whoever wrote that must not be able to run one."""
+    from refinery.training.simulator import is_command
+
+    if option is None and is_command(synthetic):
+        raise UsageError(
+            f"[train] synthetic is a command, and commands are run from the command line only; read it, then give "
+            f"--synthetic {synthetic!r}"
+        )
 
 
 def _tables(config: Path | None) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ class TrainConfig:
     real: str = ""
     """Folder or HDF5 file of real images; needs no labels."""
     synthetic: str = ""
-    """Folder or HDF5 file of rendered images, with their sidecars."""
+    """Folder or HDF5 file of rendered images, with their sidecars; as an option also a simulator: `COMMAND |`."""
     out: str = ""
     """Run folder; empty: runs/METHOD-DATE-TIME."""
     method: str = "simgan"
@@ -64,8 +64,18 @@ class TrainConfig:
     """Steps between evaluations on the held-out samples."""
     checkpoint_every: int = 200
     """Steps between checkpoints to resume from."""
+    patience: int = 8
+    """Stop after this many evaluations in a row that brought no better refiner; 0: never."""
     memory_mb: int = 4096
-    """Decoded images kept in memory, per side; a larger dataset is sampled evenly down to this."""
+    """Decoded images kept in memory, per side; those of a larger dataset are kept on disk while training runs."""
+    cache_mb: int = 20480
+    """Decoded images kept on disk, per side; a larger dataset is sampled evenly down to this."""
+    balance: str = "none"
+    """Synthetic images drawn alike (none), or each class or sequence equally often: class, class:NAME, sequence."""
+    balance_real: str = "none"
+    """The same for real images, where they have classes or sequences."""
+    first_samples: int = 2000
+    """Samples of a simulator that are kept as a dataset: held-out ones, and what reads labels, come from these."""
     validation: int = 256
     """Synthetic samples held out of training to measure drift and realism on."""
     max_drift: str = "1px"
@@ -94,6 +104,9 @@ class TrainConfig:
             eval_every=1,
             checkpoint_every=1,
             memory_mb=1,
+            cache_mb=1,
+            first_samples=8,
+            patience=0,
             budget_every=1,
             control=4,
             match_real=0,

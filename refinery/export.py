@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import refinery
 from refinery.artifact import (
     INPUT,
+    LATENT,
     MODEL_FILE,
     OUTPUT,
     Manifest,
@@ -33,12 +34,13 @@ from refinery.artifact import (
 )
 from refinery.errors import ModelError, OutputError
 from refinery.registry import find
+from refinery.runtime.batching import Fit
 from refinery.training import checkpoint
 from refinery.training.probe import TrainedProbe, TrainedView
 
 OPSET = 18
 _SHAPES = ((1, 8, 8), (2, 36, 60), (3, 33, 47), (1, 64, 96))
-"""(batch, height, width) that parity is measured on: smallest, usual, odd, larger."""
+"""(batch, height, width) that parity is measured on, padded to what the refiner takes: smallest, usual, odd, larger."""
 
 
 def export_checkpoint(
@@ -51,8 +53,9 @@ def export_checkpoint(
     """
     state = checkpoint.load(path)
     refiner = rebuild(state)
-    model = to_onnx(refiner, state["channels"], state["method"])
-    parity = measure_parity(model, refiner, state["channels"])
+    channels = state["channels"]
+    model = to_onnx(refiner, channels, state["method"])
+    parity = measure_parity(model, refiner, channels)
     worst = max(parity, key=lambda shape: (math.isnan(parity[shape]), parity[shape]))
     if not parity[worst] <= tolerance:
         raise ModelError(
@@ -61,9 +64,14 @@ def export_checkpoint(
         )
     manifest = Manifest(
         method=state["method"],
-        channels=state["channels"],
+        channels=channels,
+        out_channels=state.get("real_channels", channels),
         bits=state["bits"],
+        size_multiple=int(getattr(refiner, "size_multiple", 1)),
+        min_side_px=_least_side(refiner),
         receptive_field_px=int(getattr(refiner, "receptive_field_px", 0)),
+        latent=_latent(refiner),
+        deterministic=not _latent(refiner),
         model_sha256=hashlib.sha256(model).hexdigest(),
         parity={"tolerance": tolerance, "max_abs": parity[worst], "shapes": list(parity)},
         training={**state["training"], "step": state["step"]},
@@ -78,7 +86,8 @@ def rebuild(state: dict[str, Any]) -> nn.Module:
         method = find("method", state["method"])
         known = {field.name for field in dataclasses.fields(method.Settings)}
         settings = method.Settings(**{k: v for k, v in state["settings"].items() if k in known})
-        refiner: nn.Module = method.build_refiner(state["channels"], settings)
+        channels = state["channels"]
+        refiner: nn.Module = method.build_refiner(channels, state.get("real_channels", channels), settings)
         refiner.load_state_dict(state["refiner"] if "refiner" in state else state["method_state"]["refiner"])
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
@@ -88,17 +97,21 @@ def rebuild(state: dict[str, Any]) -> nn.Module:
 
 
 def to_onnx(refiner: nn.Module, channels: int, method: str) -> bytes:
-    """The refiner as one ONNX file with dynamic batch, height and width."""
-    example = torch.zeros(2, channels, 24, 32)
-    dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    """The refiner as one ONNX file with dynamic batch, height and width; with noise it takes latent numbers, too."""
+    multiple, batch = int(getattr(refiner, "size_multiple", 1)), torch.export.Dim("batch")
+    height, width = (multiple * torch.export.Dim(name) if multiple > 1 else torch.export.Dim(name) for name in "hw")
+    high, wide = Fit(multiple, _least_side(refiner)).padded((24, 32))
+    examples, dynamic, names = [torch.zeros(2, channels, high, wide)], [{0: batch, 2: height, 3: width}], [INPUT]
+    if latent := _latent(refiner):
+        examples, dynamic, names = [*examples, torch.zeros(2, latent)], [*dynamic, {0: batch}], [INPUT, LATENT]
     with _quiet():
         program = torch.onnx.export(
             refiner,
-            (example,),
+            tuple(examples),
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=[dynamic],
-            input_names=[INPUT],
+            dynamic_shapes=dynamic,
+            input_names=names,
             output_names=[OUTPUT],
             verbose=False,
         )
@@ -121,17 +134,30 @@ def _forget_where(graph: Any) -> None:
 
 
 def measure_parity(model: bytes, refiner: nn.Module, channels: int) -> dict[str, float]:
-    """Largest |ONNX Runtime CPU - torch fp32| by input shape, on uniform noise in [-1, 1]."""
+    """Largest |ONNX Runtime CPU - torch fp32| by input shape, on uniform noise in [-1, 1] and normal latent numbers."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
     parity: dict[str, float] = {}
-    for batch, height, width in _SHAPES:
-        images = generator.uniform(-1, 1, (batch, channels, height, width)).astype(np.float32)
+    fit, latent = Fit(int(getattr(refiner, "size_multiple", 1)), _least_side(refiner)), _latent(refiner)
+    for batch, *size_hw in _SHAPES:
+        height, width = fit.padded((size_hw[0], size_hw[1]))
+        given = {INPUT: generator.uniform(-1, 1, (batch, channels, height, width)).astype(np.float32)}
+        if latent:
+            given[LATENT] = generator.standard_normal((batch, latent), dtype=np.float32)
         with torch.inference_mode():
-            expected = refiner(torch.from_numpy(images)).numpy()
-        got = session.run(None, {INPUT: images})[0]
+            expected = refiner(*(torch.from_numpy(value) for value in given.values())).numpy()
+        got = session.run(None, given)[0]
         parity[f"{batch}x{channels}x{height}x{width}"] = float(np.abs(got - expected).max())
     return parity
+
+
+def _latent(refiner: nn.Module) -> int:
+    """How many latent numbers a refiner takes beside each image."""
+    return int(getattr(refiner, "latent", 0))
+
+
+def _least_side(refiner: nn.Module) -> int:
+    return int(getattr(refiner, "min_side_px", 8))
 
 
 def export_probe(probe: TrainedProbe, tolerance: float = 1e-3) -> ProbeFiles:

@@ -154,7 +154,7 @@ def from_float(values: FloatArray, bits: int) -> NDArray[np.uint8] | NDArray[np.
     return whole
 
 
-def as_channels(pixels: NDArray[np.generic], channels: int) -> NDArray[np.generic]:
+def as_channels(pixels: NDArray[Any], channels: int) -> NDArray[Any]:
     """(H, W, 1 or 3) to (H, W, channels): colour to gray by Rec. 601 luma, gray to colour by repetition."""
     if pixels.shape[2] == channels:
         return pixels

@@ -21,7 +21,8 @@ from refinery.formats._files import Files
 from refinery.formats._source import Sink, Source
 from refinery.image import to_float
 from refinery.journal import Journal, Line
-from refinery.runtime.batching import refine_images
+from refinery.runtime.batching import Fit, refine_images
+from refinery.runtime.latent import latents_of
 from refinery.runtime.session import Session, cores
 from refinery.sample import Sample
 from refinery.work import RefineOptions, Work
@@ -137,8 +138,11 @@ def refine_chunk(
     """
     usable = [work for work in chunk if not work.error]
     images = [work.synthetic for work in usable if work.synthetic is not None]
+    keys = [work.sample.key for work in usable]
+    latents = latents_of(keys, session.latent, options.seed) if session.latent else None
+    fit = Fit(session.size_multiple, session.min_side_px)
     try:
-        refined_images = refine_images(session.run, images, options.batch_size, streams)
+        refined_images = refine_images(session.run, images, options.batch_size, streams, latents, fit)
     except (RefineryError, MemoryError):
         raise
     except Exception as error:  # each provider raises its own classes
@@ -148,7 +152,7 @@ def refine_chunk(
         ) from error
     for work, refined in zip(usable, refined_images, strict=True):
         if np.isfinite(refined).all():
-            work.refined = refined
+            work.take(refined)
         else:
             work.error = f"{work.sample.image}: the refiner made NaN or infinite pixels of it; train or export it again"
     return chunk

@@ -7,7 +7,7 @@ from typing import Any
 
 from refinery.checks import CheckContext
 from refinery.config import OnDrift
-from refinery.image import Decoded, from_float, to_float
+from refinery.image import Decoded, as_channels, from_float, to_float
 from refinery.labels import LabelReader
 from refinery.sample import Finding, FloatArray, Label, Pair, Sample
 
@@ -16,7 +16,7 @@ from refinery.sample import Finding, FloatArray, Label, Pair, Sample
 class RefineOptions:
     """How to stream. channels: what the refiner takes. context, labels: None leaves the label checks out.
 
-    chunk_samples: see `refine.chunk_size`.
+    chunk_samples: see `refine.chunk_size`. seed: of the noise of a refiner that has any.
     """
 
     channels: int
@@ -26,6 +26,7 @@ class RefineOptions:
     on_drift: OnDrift = "soften"
     context: CheckContext | None = None
     labels: LabelReader | None = None
+    seed: int = 0
 
 
 @dataclass
@@ -49,6 +50,12 @@ class Work:
     was: list[Finding] = field(default_factory=list)
     strength: float = 1.0
     error: str = ""
+
+    def take(self, refined: FloatArray) -> None:
+        """Keep what the refiner made; where that is colour, a gray synthetic image becomes three equal planes."""
+        assert self.synthetic is not None
+        self.refined = refined
+        self.synthetic = as_channels(self.synthetic, refined.shape[2])
 
     def quantised(self, strength: float) -> Any:
         """x + strength (R(x) - x) in the file's own bit depth: (H, W, C) uint8 or uint16."""

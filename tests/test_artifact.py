@@ -12,7 +12,7 @@ from models import model, write_artifact
 from onnx import TensorProto, helper, numpy_helper
 
 from refinery import artifact
-from refinery.artifact import inspect_onnx, load, newest_run, resolve
+from refinery.artifact import ModelShape, inspect_onnx, load, newest_run, resolve
 from refinery.errors import ModelError
 
 
@@ -70,6 +70,14 @@ REFUSED = {
         model(inputs=[image("synthetic", "b", 1, "h", "w"), image("noise", "b", 1, "h", "w")]),
         r"2 input\(s\) and 1 output\(s\); a refiner has one of each",
     ),
+    "latent of an image's shape": (
+        model(inputs=[image("synthetic", "b", 1, "h", "w"), image("latent", "b", 1, "h", "w")]),
+        "its input 'latent' is not a float batch",
+    ),
+    "latent left open": (
+        model(inputs=[image("synthetic", "b", 1, "h", "w"), image("latent", "b", "z")]),
+        "its input 'latent' is not a float batch",
+    ),
     "three dimensions": (model(inputs=[image("synthetic", 1, "h", "w")]), "not a float image batch"),
     "bytes": (model(inputs=[image("synthetic", "b", 1, "h", "w", kind=TensorProto.UINT8)]), "not a float image batch"),
     "four channels": (model(channels=4), "takes 4 channels; refinery refines gray"),
@@ -94,7 +102,12 @@ def test_an_empty_file_is_no_model(tmp_path):
 
 @pytest.mark.parametrize(("channels", "found"), [(1, 1), (3, 3), ("c", 0)])
 def test_channels_are_read_from_the_model(channels, found):
-    assert inspect_onnx(model(channels=channels), "model.onnx") == found
+    assert inspect_onnx(model(channels=channels), "model.onnx").channels == found
+
+
+def test_latent_numbers_are_read_from_the_model():
+    inputs = [image("synthetic", "b", 1, "h", "w"), image("latent", "b", 4)]
+    assert inspect_onnx(model(inputs=inputs), "model.onnx") == ModelShape(1, 1, 4)
 
 
 @pytest.mark.parametrize(

@@ -375,7 +375,7 @@ def test_bad_models_are_one_line_and_leave_no_output(tmp_path, name, message):
 
 
 RUNTIME = {
-    "halves": "into (2, 1, 24, 32); a refiner keeps the shape",
+    "halves": "into (2, 1, 24, 32); a refiner keeps height and width",
     "fails": "the model failed on 0000.png",
 }
 

@@ -21,10 +21,12 @@ from refinery.losses.label_consistency import label_consistency
 from refinery.report.curves import draw_curves
 from refinery.sample import Label, Sample
 from refinery.training.budget import AIM, LabelBudget, Multiplier
-from refinery.training.data import Batches, ImageSet, as_tensor, layout, load
+from refinery.training.data import Batches, ImageSet, as_tensor, layout
 from refinery.training.drift_meter import Control, Drift, DriftMeter, worst
 from refinery.training.guide import new_guide, plan_guide, reading_slopes, targets_of, train_guide
+from refinery.training.loading import load
 from refinery.training.prepare_budget import set_aside
+from refinery.training.sampling import Chance
 from refinery.training.stats import read_stats
 
 CPU = torch.device("cpu")
@@ -217,7 +219,7 @@ def test_images_set_aside_are_of_one_shape_and_no_longer_trained_on():
 def test_real_images_are_matched_to_the_layout_of_the_synthetic_ones():
     images, _ = discs(200, seed=2)
     pixels = [((image + 1) * 127).astype(np.uint8) for image in images]
-    drawn = Batches(ImageSet(pixels, [], 1, 8), SIZE_HW, 6, torch.Generator().manual_seed(0), CPU)
+    drawn = Batches(ImageSet(pixels, [], 1, 8), SIZE_HW, 6, Chance(0, "real"), CPU)
     wanted = as_tensor(np.stack(pixels[:6]), CPU) * 0.3 - 0.4
 
     def apart(batch: torch.Tensor) -> float:

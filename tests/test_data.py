@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
-from tiny import write_images
+from tiny import SIMGAN, Recorder, train_config, write_images
 
 from refinery.dataset import open_dataset
 from refinery.errors import DatasetError
+from refinery.jobs.train import train
 from refinery.sample import Sample
-from refinery.training.data import Batches, ImageSet, crop_size, load, resize_to_cover
+from refinery.training.data import Batches, ImageSet
+from refinery.training.loading import crop_size, load, resize_to_cover
+from refinery.training.sampling import Chance
 
 CPU = torch.device("cpu")
 
@@ -26,8 +31,8 @@ def image_set(*sizes_hw: tuple[int, int], channels: int = 1, dtype=np.uint8) -> 
     return ImageSet(images, samples, channels, 8 * np.dtype(dtype).itemsize)
 
 
-def batches(images: ImageSet, crop_hw=(8, 8), batch_size=16, seed=0) -> Batches:
-    return Batches(images, crop_hw, batch_size, torch.Generator().manual_seed(seed), CPU)
+def batches(images: ImageSet, crop_hw=(8, 8), batch_size=16, seed=0, **options) -> Batches:
+    return Batches(images, crop_hw, batch_size, Chance(seed, "synthetic"), CPU, **options)
 
 
 def levels(batch: torch.Tensor, top: int = 255) -> np.ndarray:
@@ -70,11 +75,49 @@ def test_range_of_both_depths(dtype, top):
     assert float(batch.max()) == 1
 
 
-def test_the_seed_decides_the_batches():
+def test_a_batch_depends_on_its_number_the_seed_and_the_side_alone():
     images = image_set((20, 20), (12, 30))
-    first, again, other = (batches(images, seed=seed).draw() for seed in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    first, again, other = (batches(images, seed=seed) for seed in (0, 0, 1))
+    drawn = [first.draw() for _ in range(4)]
+    assert torch.equal(again.draw(), drawn[0])
+    again.load_state({"number": 3})
+    assert torch.equal(again.draw(), drawn[3])
+    assert again.state() == first.state() == {"number": 4}
+    assert len({tuple(batch.flatten().tolist()) for batch in drawn}) == 4
+    real = Batches(images, (8, 8), 16, Chance(0, "real"), CPU)
+    assert not torch.equal(other.draw(), drawn[0])
+    assert not torch.equal(real.draw(), drawn[0])
+    assert batches(images, seed=-1).draw().shape == (16, 1, 8, 8)
+
+
+def test_batches_made_ahead_are_the_same_and_leave_no_thread():
+    images = image_set((20, 20), (12, 30))
+    ahead, plain = batches(images, ahead=2), batches(images)
+    wanted = plain.draw()
+    assert torch.equal(ahead.draw(), wanted)
+    assert torch.equal(ahead.draw_like(wanted, 5), plain.draw_like(wanted, 5))
+    assert ahead.state() == plain.state() == {"number": 6}
+    ahead.close()
+    assert torch.equal(ahead.draw(), plain.draw())
+    ahead.load_state({"number": 0})
+    assert torch.equal(ahead.draw(), wanted)
+    ahead.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "refinery-ahead"]
+
+
+def test_processes_share_out_one_batch():
+    images = image_set(*[(20, 20)] * 9)
+    whole = batches(images, batch_size=6).draw()
+    parts = [Batches(images, (8, 8), 3, Chance(0, "synthetic", rank, 2), CPU).draw() for rank in (0, 1)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_images_smaller_than_the_crop_are_not_drawn():
+    drawn = batches(image_set((8, 7), (9, 9), (7, 30)), batch_size=50)
+    assert drawn.too_small == 2
+    assert {int(crop.flat[0]) // 100 for crop in levels(drawn.draw())} == {1}
+    with pytest.raises(DatasetError, match="no image is as large as the crops of 40x8 px"):
+        batches(image_set((8, 7)), crop_hw=(8, 40))
 
 
 @pytest.mark.parametrize(
@@ -83,9 +126,11 @@ def test_the_seed_decides_the_batches():
         ([(36, 60)], [(36, 60)], 64, (36, 60)),
         ([(36, 60), (40, 50)], [(100, 100)], 64, (36, 50)),
         ([(200, 300)], [(150, 20)], 64, (64, 20)),
+        ([(40, 40)] + [(2000, 1500)] * 39, [(300, 300)], 224, (224, 224)),
+        ([(40, 40)] * 4 + [(2000, 1500)] * 36, [(300, 300)], 224, (40, 40)),
     ],
 )
-def test_crop_size_is_what_every_image_can_give(synthetic, real, largest, expected):
+def test_crop_size_is_what_nearly_every_image_can_give(synthetic, real, largest, expected):
     assert crop_size(image_set(*synthetic), image_set(*real), largest) == expected
 
 
@@ -136,3 +181,15 @@ def test_load_of_nothing_usable_says_why(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"^real dataset .*: no usable image; a\.png: not a readable image"):
         load(open_dataset(tmp_path), 100, "real dataset")
+
+
+def test_mixed_sizes_from_40_to_2000_px_train_and_what_is_too_small_is_said(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder, count in (("synthetic", 40), ("real", 12)):
+        for i in range(count):
+            size_hw = (40, 40) if i == 0 else (2000, 90) if i == 1 else tuple(rng.integers(90, 300, 2))
+            write_images(tmp_path / folder / f"{i:02d}", 1, size_hw, seed=i)
+    observer = Recorder(stop_at=2)
+    train(train_config(tmp_path, crop=64), SIMGAN, observer=observer)
+    assert next(iter(observer.tables.values()))["crops"] == "64x64 px"
+    assert "1 of 40 synthetic images are smaller than the crops of 64x64 px: not trained on" in observer.said

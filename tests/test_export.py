@@ -34,7 +34,7 @@ def write_checkpoint(folder, channels=1, bits=8, break_it=None, **changes):
     """A run folder whose refiner has random weights, so that it changes images."""
     torch.manual_seed(0)
     settings = Settings(**{**SIMGAN, **changes})
-    refiner = build_refiner(channels, settings)
+    refiner = build_refiner(channels, channels, settings)
     torch.nn.init.normal_(refiner.last.weight, std=0.1)
     if break_it is not None:
         break_it(refiner)

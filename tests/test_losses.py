@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
+from refinery.losses.hinge import hinge, hinge_refiner
 from refinery.losses.local_adversarial import REAL, REFINED, local_adversarial
+from refinery.losses.rotation import rotation
 from refinery.losses.self_regularization import self_regularization
 
 
@@ -56,3 +58,41 @@ def test_self_regularization(refined, synthetic, psi, expected):
 def test_self_regularization_does_not_depend_on_the_size():
     small, large = (self_regularization(torch.ones(1, 1, s, s), torch.zeros(1, 1, s, s), lambda x: x) for s in (8, 64))
     assert float(small) == float(large) == 1
+
+
+def with_scores(*scores: float) -> torch.Tensor:
+    """Logits (1, 2, 1, n) of patches whose logit for real exceeds that for refined by these."""
+    real = torch.tensor(scores).reshape(1, 1, 1, -1) + 0.7
+    return torch.cat([real, torch.full_like(real, 0.7)], 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "on_real", "on_refined", "for_refiner"),
+    [
+        ((0.0,), 1.0, 1.0, 0.0),
+        ((2.0,), 0.0, 3.0, -2.0),
+        ((-3.0,), 4.0, 0.0, 3.0),
+        ((0.5, -0.5, 1.5), (0.5 + 1.5 + 0.0) / 3, (1.5 + 0.5 + 2.5) / 3, -0.5),
+    ],
+)
+def test_hinge(scores, on_real, on_refined, for_refiner):
+    """max(0, 1 - s), max(0, 1 + s) and -s."""
+    logits = with_scores(*scores)
+    assert float(hinge(logits, REAL)) == pytest.approx(on_real)
+    assert float(hinge(logits, REFINED)) == pytest.approx(on_refined)
+    assert float(hinge_refiner(logits)) == pytest.approx(for_refiner)
+
+
+def test_hinge_leaves_patches_beyond_the_margin_alone():
+    logits = with_scores(1.5, 0.0).requires_grad_(True)
+    hinge(logits, REAL).backward()
+    assert logits.grad[0, :, 0, 0].tolist() == [0, 0]
+    assert logits.grad[0, :, 0, 1].tolist() == pytest.approx([-0.5, 0.5])
+
+
+def test_rotation_is_the_cross_entropy_of_four_classes():
+    logits = torch.tensor([[2.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 3.0]])
+    first = -math.log(math.exp(2) / (math.exp(2) + 3))
+    second = -math.log(math.exp(1) / (2 + math.exp(1) + math.exp(3)))
+    assert float(rotation(logits, torch.tensor([0, 1]))) == pytest.approx((first + second) / 2)
+    assert float(rotation(torch.zeros(8, 4), torch.arange(8) % 4)) == pytest.approx(math.log(4))

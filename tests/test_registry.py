@@ -24,7 +24,7 @@ def test_find_imports_the_member():
     ("family", "name", "message"),
     [
         ("feature_transform", "gradeint", "no feature transform named 'gradeint'; did you mean 'gradient'?"),
-        ("method", "zzz", "no method named 'zzz'; known: simgan"),
+        ("method", "zzz", "no method named 'zzz'; known: pix2pix, simgan, ssgan"),
         ("network", "_helper", "no network named '_helper'; known: "),
         ("network", "../errors", "no network named '../errors'; known: "),
     ],

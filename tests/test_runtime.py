@@ -131,7 +131,7 @@ def test_a_model_that_does_not_run_is_one_line(provider):
 def test_a_model_that_changes_the_size_is_refused():
     halved = model([helper.make_node("MaxPool", ["synthetic"], ["refined"], kernel_shape=[2, 2], strides=[2, 2])])
     session = open_session(artifact(halved), "cpu", "fp32", threads=1)
-    with pytest.raises(ModelError, match=r"\(2, 1, 8, 8\) into \(2, 1, 4, 4\); a refiner keeps the shape"):
+    with pytest.raises(ModelError, match=r"\(2, 1, 8, 8\) into \(2, 1, 4, 4\); a refiner keeps height and width"):
         refine_images(session.run, images([(8, 8, 1)]), 2)
 
 

@@ -10,8 +10,11 @@ import torch
 from tiny import SIMGAN
 
 from refinery.config import build, load_toml
+from refinery.losses.local_adversarial import REAL, REFINED, local_adversarial
 from refinery.training.device import Placement
-from refinery.training.methods.simgan import Settings, SimGAN, create, scale
+from refinery.training.methods._adversarial import AdversarialRefinement
+from refinery.training.methods._adversarial_networks import build_discriminator, build_refiner
+from refinery.training.methods.simgan import Settings, create, scale
 
 PAPER = Path(__file__).parent.parent / "examples" / "paper"
 
@@ -23,17 +26,17 @@ def draw(seed: int, channels: int = 3, low: float = -1.0, high: float = 1.0):
     return lambda: torch.rand(4, channels, 8, 16, generator=generator) * (high - low) + low
 
 
-def new(settings: Settings = TINY, autocast: bool = False, steps: int = 10) -> SimGAN:
+def new(settings: Settings = TINY, autocast: bool = False, steps: int = 10) -> AdversarialRefinement:
     torch.manual_seed(0)
     placement = Placement(torch.device("cpu"), autocast)
-    return create(3, settings, steps, placement, torch.Generator().manual_seed(0))
+    return create(3, 3, settings, steps, placement, torch.Generator().manual_seed(0))
 
 
 def weights(network: torch.nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).clone()
 
 
-def train(method: SimGAN, first: int, last: int, draws=None) -> list[dict[str, float]]:
+def train(method: AdversarialRefinement, first: int, last: int, draws=None) -> list[dict[str, float]]:
     synthetic, real = draws or (draw(1), draw(2, high=0.0))
     losses = [method.step(step, synthetic, real) for step in range(first, last)]
     return [{name: float(value) for name, value in step.items()} for step in losses]
@@ -130,11 +133,44 @@ def test_learning_rates_rise_and_fall(changes, refiner, discriminator):
     assert [rate for _, rate in rates] == pytest.approx(discriminator)
 
 
+def test_the_steps_are_the_plain_algorithm_bit_for_bit():
+    """The refiner's step, then the discriminator's on the images from before it, written out."""
+    plain = {"refiner_pretrain": 0, "discriminator_pretrain": 0, "history_size": 0, "ema": 0.0, "decay": 0.0}
+    settings = replace(TINY, **plain)
+    method = new(settings)
+    train(method, 0, 3)
+
+    torch.manual_seed(0)
+    refiner = build_refiner(3, 3, settings).to(memory_format=torch.channels_last)
+    discriminator = build_discriminator(3, settings).to(memory_format=torch.channels_last)
+    of_refiner = torch.optim.Adam(refiner.parameters(), 2e-4, (0.5, 0.999), fused=True)
+    of_discriminator = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999), fused=True)
+    synthetic, real = draw(1), draw(2, high=0.0)
+    for _ in range(3):
+        batch = synthetic()
+        refined = refiner(batch)
+        loss = 0.1 * (refined - batch).abs().mean() + local_adversarial(discriminator(refined), REAL)
+        of_refiner.zero_grad()
+        loss.backward()
+        of_refiner.step()
+        on_refined, on_real = discriminator(torch.cat([refined.detach(), real()])).split([4, 4])
+        loss = 0.5 * (local_adversarial(on_refined, REFINED) + local_adversarial(on_real, REAL))
+        of_discriminator.zero_grad()
+        loss.backward()
+        of_discriminator.step()
+    assert torch.equal(weights(method.refiner), weights(refiner))
+    assert torch.equal(weights(method.discriminator), weights(discriminator))
+
+
+SSGAN_PARTS = {"loss": "hinge", "rotation_alpha": 0.2, "rotation_beta": 1.0, "spectral_norm": True, "clip": 1.0}
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_gradients_lie_in_memory_as_their_weights_do(optimizer, autocast):
+@pytest.mark.parametrize("parts", [{}, SSGAN_PARTS], ids=["simgan", "all parts"])
+def test_gradients_lie_in_memory_as_their_weights_do(optimizer, autocast, parts):
     """A fused optimiser step pairs them by memory order, not by index."""
-    method = new(replace(TINY, optimizer=optimizer), autocast)
+    method = new(replace(TINY, optimizer=optimizer, **parts), autocast)
     train(method, 2, 5)
     for network in (method.trained, method.discriminator):
         for parameter in network.parameters():
@@ -151,10 +187,12 @@ def test_a_kept_state_goes_on_the_same(tmp_path, optimizer, autocast):
     draws = draw(1), draw(2)
     first = new(settings, autocast)
     train(first, 0, 6, draws)
-    checkpoint.save(tmp_path / "c", {"method": first.state(), "generator": first.history.generator.get_state()})
+    own, state = first.own_state(), first.history.generator.get_state()
+    checkpoint.save(tmp_path / "c", {"method": first.state(), "own": own, "generator": state})
     kept = checkpoint.load(tmp_path / "c")
     second = new(settings, autocast)
     second.load_state(kept["method"])
+    second.load_own_state(kept["own"])
     second.history.generator.set_state(kept["generator"])
     for method in (first, second):
         train(method, 6, 10, (draw(3), draw(4)))
@@ -170,7 +208,7 @@ def test_the_papers_settings_describe_its_networks(name, size_hw, parameters, gr
     tables = load_toml(PAPER / f"{name}.toml")
     settings = build(Settings, tables["simgan"], {}, name)
     placement = Placement(torch.device("cpu"), False)
-    method = create(1, settings, 1, placement, torch.Generator().manual_seed(0))
+    method = create(1, 1, settings, 1, placement, torch.Generator().manual_seed(0))
     assert sum(parameter.numel() for parameter in method.refiner.parameters()) == parameters
     assert method.discriminator(torch.zeros(1, 1, *size_hw)).shape == (1, 2, *grid_hw)
     assert (settings.refiner_pretrain, settings.discriminator_pretrain) == (1000, 200)

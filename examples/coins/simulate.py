@@ -8,15 +8,24 @@ Every image `00000.png` has a sidecar `00000.json` and an instance mask `00000_m
 Coins do not overlap. The border may cut them, their centre is inside; a box is the visible part's, so it ends at the
 frame's edge. Pixel centres are integers, x right, y down: the frame spans [-0.5, size - 0.5]. Image i depends on the
 seed, the size and i alone, never on --count.
+
+Instead of into a folder, the same files go to standard output as an endless tar stream, which a training reads while it
+runs: refinery train --real ./real --synthetic 'python simulate.py - |'
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import json
+import os
 import sys
+import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,28 +212,60 @@ def labels(scene: Scene) -> dict[str, object]:
     }
 
 
+def files(index: int, size: int, seed: int) -> dict[str, bytes]:
+    """Image, mask and labels of image number `index`, by file name."""
+    scene = sample_scene(np.random.default_rng([seed, index]), size)
+    return {
+        f"{index:05d}.png": png(render(scene)),
+        f"{index:05d}_mask.png": png(instance_mask(scene)),
+        f"{index:05d}.json": (json.dumps(labels(scene)) + "\n").encode(),
+    }
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """(H, W) as the bytes of a PNG file."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format="PNG")
+    return out.getvalue()
+
+
 def simulate(out: Path, count: int, size: int, seed: int) -> None:
     """Write `count` images with their sidecars and masks into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        scene = sample_scene(np.random.default_rng([seed, index]), size)
-        Image.fromarray(render(scene)).save(out / f"{index:05d}.png")
-        Image.fromarray(instance_mask(scene)).save(out / f"{index:05d}_mask.png")
-        (out / f"{index:05d}.json").write_text(json.dumps(labels(scene)) + "\n", encoding="utf-8")
+        for name, data in files(index, size, seed).items():
+            (out / name).write_bytes(data)
+
+
+def stream(out: BinaryIO, indices: Iterable[int], size: int, seed: int) -> None:
+    """Write the files of these images as a tar archive, those of one image behind each other."""
+    with tarfile.open(fileobj=out, mode="w|") as archive:
+        for index in indices:
+            for name, data in files(index, size, seed).items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+            archive.members.clear()  # it remembers every file otherwise
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and simulate."""
     parser = argparse.ArgumentParser(description="Render labelled synthetic coins (gray PNG + JSON + instance mask).")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write 00000.png, 00000.json, ... into")
-    parser.add_argument("--count", type=int, default=1000, help="how many images (default: %(default)s)")
+    parser.add_argument("out", metavar="OUT", help="folder to write 00000.png, 00000.json, ... into; -: a tar stream")
+    parser.add_argument("--count", type=int, help="how many images (default: 1000; of a stream, without end)")
     parser.add_argument("--size", type=int, default=64, help="side of an image in px (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same images (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.size < 1:
         parser.error(f"--size {options.size}: an image is at least 1 px wide")
     try:
-        simulate(options.out, options.count, options.size, options.seed)
+        if options.out == "-":
+            indices = itertools.count() if options.count is None else range(options.count)
+            stream(sys.stdout.buffer, indices, options.size, options.seed)
+        else:
+            simulate(Path(options.out), 1000 if options.count is None else options.count, options.size, options.seed)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # who read has enough
     except OSError as error:
         sys.exit(f"cannot write to {options.out}: {error.strerror or error}")
 

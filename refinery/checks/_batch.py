@@ -50,6 +50,18 @@ class CheckBatch:
         return orientation_field(np.stack([pair.refined for pair in self.pairs]))
 
     @cached_property
+    def synthetic_smoothed(self) -> FloatArray:
+        """Means over 3 x 3 px of the synthetic images: (N, H, W, C)."""
+        if self.origin is not self:
+            return self.origin.synthetic_smoothed
+        return _smoothed(np.stack([pair.synthetic for pair in self.pairs]))
+
+    @cached_property
+    def refined_smoothed(self) -> FloatArray:
+        """The same of the refined images."""
+        return _smoothed(np.stack([pair.refined for pair in self.pairs]))
+
+    @cached_property
     def newly_clipped(self) -> NDArray[np.bool_]:
         """Pixels that are black or white in all channels of the refined image and not in its source: (N, H, W)."""
         found = self._clipped([pair.refined for pair in self.pairs])
@@ -62,3 +74,10 @@ class CheckBatch:
         for channel in range(1, values.shape[3]):
             clipped &= values[..., channel] >= CLIPPED
         return np.asarray(clipped)
+
+
+def _smoothed(images: FloatArray) -> FloatArray:
+    """Means over 3 x 3 px: (N, H, W, C)."""
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    return np.asarray((down[:, :, :-2] + down[:, :, 1:-1] + down[:, :, 2:]) / np.float32(9))

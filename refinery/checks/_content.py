@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from refinery.checks._batch import CheckBatch
 from refinery.checks._measured import MeasuredLabels
-from refinery.sample import FloatArray
 
 MIN_VARIANCE = 1e-3
 """Of colours in [-1, 1]: an even window counts as lost when it stays this even."""
@@ -30,8 +29,8 @@ def content_lost(batch: CheckBatch, measured: MeasuredLabels) -> NDArray[np.floa
     columns = np.clip(np.rint(x), 0, width - 1).astype(np.intp)
     rows = np.clip(np.rint(y), 0, height - 1).astype(np.intp)
     before, after = (
-        _centred(_smoothed(images)[image_of, rows, columns], weights)
-        for images in ([p.synthetic for p in batch.pairs], [p.refined for p in batch.pairs])
+        _centred(images[image_of, rows, columns], weights)
+        for images in (batch.synthetic_smoothed, batch.refined_smoothed)
     )
     weighted = np.swapaxes(before * weights, 1, 2)
     held = MIN_VARIANCE * np.eye(before.shape[2])
@@ -43,10 +42,3 @@ def content_lost(batch: CheckBatch, measured: MeasuredLabels) -> NDArray[np.floa
 
 def _centred(values: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(values - (values * weights).sum(axis=1, keepdims=True), dtype=np.float64)
-
-
-def _smoothed(images: list[FloatArray]) -> FloatArray:
-    """Means over 3 x 3 px: (N, H, W, C)."""
-    padded = np.pad(np.stack(images), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return np.asarray((down[:, :, :-2] + down[:, :, 1:-1] + down[:, :, 2:]) / 9)

@@ -39,11 +39,14 @@ def strongest_spot(off: NDArray[Any], source: NDArray[Any], refined: NDArray[Any
     short = min(off.shape[1:3])
     strengths = np.zeros(len(off), np.float32)
     middles = np.zeros((len(off), 2), np.intp)
+    planes = [np.ascontiguousarray(np.moveaxis(maps, 3, 0)) for maps in (off, source, refined)]
+    means: dict[int, list[_Map]] = {}
     for side_share, distance_share in SCALES:
         side = min(max(2, round(side_share * short)), short)
         distance = max(side, round(distance_share * short))
-        means = [square_means(maps, side) for maps in (off, source, refined)]
-        alone = above_usual(_alone(means[0], means[1], means[2], distance))
+        if side not in means:
+            means[side] = [square_means(maps, side) for maps in planes]
+        alone = above_usual(_alone(*means[side], distance))
         strength, corner = highest(alone)
         middles[strength > strengths] = (corner + side // 2)[strength > strengths]
         strengths = np.maximum(strengths, strength)
@@ -53,24 +56,27 @@ def strongest_spot(off: NDArray[Any], source: NDArray[Any], refined: NDArray[Any
 def _alone(off: _Map, source: _Map, refined: _Map, distance: int) -> _Map:
     """min over directions, but FORGIVEN, of the change along the mean change of `off`, less |change of source|.
 
-    Less, too, TEXTURE times the mean change in the middle of all places of the frame.
+    Less, too, TEXTURE times the mean change in the middle of all places of the frame. off, source, refined:
+    (C, N, H, W). Returns (N, H, W).
     """
-    off, source, refined = (np.ascontiguousarray(np.moveaxis(maps, 3, 0)) for maps in (off, source, refined))
     parts = list(neighbours((off.shape[2], off.shape[3]), distance))
     mean = np.zeros_like(off)
     for here, there in parts:
         mean[here] += off[here] - off[there]
-    length = np.sqrt((mean**2).sum(axis=0))
-    unit = mean / np.maximum(length, 1e-9)
+    length = np.sqrt(np.square(mean).sum(axis=0))
+    unit = mean / np.maximum(length, np.float32(1e-9))
     texture = TEXTURE / len(parts) * np.median(length, axis=(1, 2)).astype(np.float32)
-    changes = np.full((len(parts), *off.shape[1:]), np.inf, np.float32)
-    for change, (here, there) in zip(changes, parts, strict=True):
-        along = [((maps[here] - maps[there]) * unit[here]).sum(axis=0) for maps in (off, refined)]
-        explained = np.sqrt(((source[here] - source[there]) ** 2).sum(axis=0))
-        change[here] = np.minimum(along[0], along[1]) - explained
-    seen = np.isfinite(changes).sum(axis=0) >= MIN_DIRECTIONS
-    lowest = np.partition(changes, FORGIVEN, axis=0)[FORGIVEN]
-    return np.where(seen, np.maximum(lowest - texture[:, None, None], 0.0), 0.0).astype(np.float32)
+    lowest = np.full((FORGIVEN + 1, *off.shape[1:]), np.inf, np.float32)
+    directions = np.zeros(off.shape[2:], np.intp)
+    for here, there in parts:
+        directions[here] += 1
+        change = np.minimum(*(((maps[here] - maps[there]) * unit[here]).sum(axis=0) for maps in (off, refined)))
+        change -= np.sqrt(np.square(source[here] - source[there]).sum(axis=0))
+        for kept in lowest:
+            rank = kept[here]
+            change, kept[here] = np.maximum(rank, change), np.minimum(rank, change)
+    left = np.maximum(lowest[FORGIVEN] - texture[:, None, None], 0.0)
+    return np.where(directions >= MIN_DIRECTIONS, left, 0.0).astype(np.float32)
 
 
 def above_usual(values: _Map) -> _Map:
@@ -104,7 +110,25 @@ def _shifted(length: int, step: int) -> tuple[slice, slice]:
 
 
 def square_means(maps: NDArray[Any], side: int) -> _Map:
-    """Means over all squares of `side` cells: (N, H, W, C) -> (N, H - side + 1, W - side + 1, C)."""
-    sums = np.pad(maps, ((0, 0), (1, 0), (1, 0), (0, 0))).astype(np.float64).cumsum(axis=1).cumsum(axis=2)
-    corners = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
-    return np.asarray(corners / side**2, dtype=np.float32)
+    """Means over all squares of `side` cells: (..., H, W) -> (..., H - side + 1, W - side + 1)."""
+    sums = np.asarray(maps, dtype=np.float32)
+    for axis in (-2, -1):
+        sums = _runs(sums, side, axis)
+    return np.asarray(sums / np.float32(side**2))
+
+
+def _runs(maps: _Map, count: int, axis: int) -> _Map:
+    """Sums of `count` neighbours along an axis: those of twice as many from those of half as many."""
+    if count == 1:
+        return maps
+    half = _runs(maps, count // 2, axis)
+    length, reach = half.shape[axis], 2 * (count // 2)
+    pairs = _cut(half, 0, length - count // 2, axis) + _cut(half, count // 2, length, axis)
+    if count == reach:
+        return pairs
+    kept = maps.shape[axis] - count + 1
+    return np.asarray(_cut(pairs, 0, kept, axis) + _cut(maps, reach, reach + kept, axis))
+
+
+def _cut(maps: _Map, start: int, end: int, axis: int) -> _Map:
+    return maps[..., start:end] if axis == -1 else maps[..., start:end, :]

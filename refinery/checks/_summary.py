@@ -94,7 +94,9 @@ class DriftSummary:
         before = {(finding.label, finding.item): finding.verdict for finding in was}
         for finding in findings:
             if finding.type in LABEL_TYPES:
-                column = self._columns.setdefault(finding.label, _Column(finding.unit))
+                if finding.label not in self._columns:
+                    self._columns[finding.label] = _Column(finding.unit)
+                column = self._columns[finding.label]
                 column.add(finding, before.get((finding.label, finding.item), finding.verdict), key, self._place)
         self._place += 1
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from refinery.checks._batch import CheckBatch
@@ -67,7 +66,7 @@ def _judge(place: NDArray[np.intp] | None, empty: bool) -> Finding:
 def _quantities(batch: CheckBatch) -> dict[str, tuple[NDArray[Any], NDArray[np.intp]]]:
     """Of each pair how strong its strongest new blob and colour are (N,), and where their middle is (N, 2), (x, y)."""
     source, refined = (
-        np.moveaxis(np.stack([_cells(np.moveaxis(image, 2, 0)) for image in images]), 1, 3)
+        np.moveaxis(_cells(np.moveaxis(np.stack(images), 3, 1)), 1, 3)
         for images in ([pair.synthetic for pair in batch.pairs], [pair.refined for pair in batch.pairs])
     )
     strengths, middles = strongest_spot(unexpected_colours(source, refined), source, refined)
@@ -84,8 +83,8 @@ def _blobs(batch: CheckBatch) -> tuple[NDArray[Any], NDArray[np.intp]]:
     source, refined = (_cells(field.real**2 + field.imag**2) for field in fields)
     side = max(MIN_SIDE_CELLS, round(REACH * min(batch.size_hw) / CELL_PX))
     side = min(side, *source.shape[1:])
-    unexplained = square_means(np.maximum(refined - _widened(source), 0.0)[..., None], side)[..., 0]
-    new = square_means(np.maximum(refined - source, 0.0)[..., None], side)[..., 0]
+    unexplained = square_means(np.maximum(refined - _widened(source), 0.0), side)
+    new = square_means(np.maximum(refined - source, 0.0), side)
     around = np.zeros_like(new)
     for here, there in neighbours((new.shape[1], new.shape[2]), side):
         around[here] = np.maximum(around[here], new[there])
@@ -94,16 +93,23 @@ def _blobs(batch: CheckBatch) -> tuple[NDArray[Any], NDArray[np.intp]]:
 
 
 def _cells(maps: NDArray[Any]) -> NDArray[Any]:
-    """Means of 2 x 2 px: (N, H, W) -> (N, H // 2, W // 2); a frame of one pixel across stays as it is."""
-    _, height, width = maps.shape
+    """Means of 2 x 2 px: (..., H, W) -> (..., H // 2, W // 2); a frame of one pixel across stays as it is."""
+    height, width = maps.shape[-2:]
     if min(height, width) < CELL_PX:
         return maps
-    even = maps[:, : height - height % 2, : width - width % 2]
-    return np.asarray((even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2]) / 4)
+    even = maps[..., : height - height % 2, : width - width % 2]
+    rows = even[..., ::2, :] + even[..., 1::2, :]
+    return np.asarray((rows[..., ::2] + rows[..., 1::2]) / 4)
 
 
 def _widened(maps: NDArray[Any]) -> NDArray[Any]:
-    """Maximum over 5 x 5 cells: an edge explains what lies within 4 px of it."""
+    """Maximum over 5 x 5 cells: an edge explains what lies within 4 px of it. maps: (N, H, W)."""
     padded = np.pad(maps, ((0, 0), (2, 2), (2, 2)), mode="edge")
-    down = sliding_window_view(padded, 5, axis=1).max(axis=-1)
-    return np.asarray(sliding_window_view(down, 5, axis=2).max(axis=-1))
+    down = _highest_of_5(padded.swapaxes(1, 2)).swapaxes(1, 2)
+    return _highest_of_5(down)
+
+
+def _highest_of_5(maps: NDArray[Any]) -> NDArray[Any]:
+    """Maximum of five neighbours along the last axis."""
+    pairs = np.maximum(maps[..., :-1], maps[..., 1:])
+    return np.asarray(np.maximum(np.maximum(pairs[..., :-3], pairs[..., 2:-1]), maps[..., 4:]))

@@ -45,8 +45,9 @@ def _contradictions(measured: MeasuredLabels, batch: CheckBatch, context: CheckC
     """(pair, finding) of the labels whose own edges say otherwise than their windows."""
     assert measured.found is not None
     assert measured.windows is not None
-    far = np.hypot(*measured.found.shift_px.T) > [context.tolerance(label.name) for _, label in measured.jobs]
-    chosen = np.flatnonzero(far)
+    chosen = np.flatnonzero(_fails_by_window(measured, context))
+    if not len(chosen):
+        return []
     jobs = [measured.jobs[m] for m in chosen.tolist()]
     windows = _selected(measured.windows, chosen)
     own = without_others(windows, [label for _, label in jobs], [batch.pairs[i].labels for i, _ in jobs])
@@ -55,6 +56,21 @@ def _contradictions(measured: MeasuredLabels, batch: CheckBatch, context: CheckC
         return []
     jobs = [jobs[m] for m in crossed.tolist()]
     return _compared(jobs, measured.found.shift_px[chosen[crossed]], _selected(own, crossed), batch, context)
+
+
+def _fails_by_window(measured: MeasuredLabels, context: CheckContext) -> NDArray[np.bool_]:
+    """Which labels `geometry` may fail: clearly found beyond the tolerance, or at the end of the search (M,)."""
+    assert measured.found is not None
+    assert measured.windows is not None
+    found, names = measured.found, [label.name for _, label in measured.jobs]
+    shift, spread = _across(measured.windows, found.shift_px, found.covariance)
+    sigmas, axes = principal_sigmas(spread)
+    in_sigmas = np.array([context.threshold("geometry.fail_sigmas", name, FAIL_SIGMAS) for name in names])
+    in_px = np.array([context.threshold("geometry.fail_px", name, np.inf) for name in names])
+    by_sigmas = lower_bound_px(shift, axes, in_sigmas[:, None] * np.maximum(sigmas, 1e-3))
+    lower = np.maximum(by_sigmas, lower_bound_px(shift, axes, np.repeat(in_px[:, None], 2, axis=1)))
+    beyond = lower > [context.tolerance(name) for name in names]
+    return np.asarray((beyond | found.at_border) & (found.confidence >= context.confidence_gate))
 
 
 def _compared(

@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from refinery.artifact import ProbeFiles
 from refinery.checks import CheckContext, calibrate
 from refinery.config import TrainConfig
-from refinery.image import from_float, to_float
+from refinery.image import as_channels, from_float, to_float
 from refinery.labels import LabelReader
 from refinery.sample import FloatArray, Pair
 
@@ -43,14 +40,18 @@ def make_judges(
     the guides that shaped the refiner.
     """
     refine = _refiner_of(checkpoint)
-    probe = _probe(reader, synthetic, held_out, context, config, refine, say) if config.probe else None
+    pairs = _pairs(reader, held_out, refine)
+    recoloured = pairs[0].refined.shape[2] != held_out.channels
+    if config.probe and recoloured:
+        say("no label probe: it would learn gray images and be asked about colour ones")
+    wanted = config.probe and not recoloured
+    probe = _probe(reader, synthetic, held_out, context, config, refine, say) if wanted else None
     files = None
     if probe is not None:
         from refinery.export import export_probe
 
         files = export_probe(probe)
         context = replace(context, probe=probe.prober())
-    pairs = _pairs(reader, held_out, refine)
     decoys = [(pair.sample.key, pair.synthetic) for pair in pairs[:: max(1, len(pairs) // 32)]]
     return Judges(files, dict(calibrate(pairs, context.with_decoys(decoys), config.seed).thresholds))
 
@@ -80,28 +81,24 @@ def _probe(
 
 
 def _pairs(reader: LabelReader, held_out: Any, refine: Refine) -> list[Pair]:
-    """The held-out samples and what the refiner makes of them, as they would be stored."""
+    """The held-out samples and what the refiner makes of them, as they would be stored, in the same channels."""
     labels = [
         reader.read(s, (i.shape[0], i.shape[1]))[0] for s, i in zip(held_out.samples, held_out.images, strict=True)
     ]
-    before = [to_float(image) for image in held_out.images]
-    after = [to_float(from_float(image, held_out.bits)) for image in refine(before)]
+    synthetic = [to_float(image) for image in held_out.images]
+    after = [to_float(from_float(image, held_out.bits)) for image in refine(synthetic)]
+    before = [as_channels(image, after[0].shape[2]) for image in synthetic]
     return [Pair(*row) for row in zip(held_out.samples, before, after, labels, strict=True)]
 
 
 def _refiner_of(path: Path) -> Refine:
-    """The refiner of a checkpoint, on the CPU in fp32."""
+    """The refiner of a checkpoint, on the CPU in fp32; its noise, if any, differs from image to image."""
     import torch
 
     from refinery.export import rebuild
-    from refinery.runtime.batching import refine_images
     from refinery.training import checkpoint
+    from refinery.training.refining import refine_arrays
 
-    refiner = rebuild(checkpoint.load(path)).eval()
-
-    def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            refined: NDArray[np.float32] = refiner(torch.from_numpy(images)).numpy()
-        return refined
-
-    return lambda images: refine_images(run, images)
+    refiner = rebuild(checkpoint.load(path))
+    device = torch.device("cpu")
+    return lambda images: refine_arrays(refiner, images, [str(i) for i in range(len(images))], device)

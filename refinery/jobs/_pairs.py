@@ -45,7 +45,7 @@ class RefinedImages:
         if found.pixels.shape[2] == channels:
             return found
         self._converted.add(sample.key)
-        return replace(found, pixels=as_channels(found.pixels, channels))  # type: ignore[arg-type]
+        return replace(found, pixels=as_channels(found.pixels, channels))
 
     def decode(self, sample: Sample) -> Decoded:
         """The refined image of a sample of the source. Raises SampleError where there is none."""
@@ -76,7 +76,7 @@ def read_pair(sample: Sample, source: Source, refined: RefinedImages, labels: La
 
 
 def make_pair(sample: Sample, synthetic: Decoded, found: Decoded, labels: LabelReader) -> Pair:
-    """The pair of two decoded images. Raises SampleError as `read_pair` does."""
+    """The pair of two decoded images, in colour if one of them is. Raises SampleError as `read_pair` does."""
     if found.size_hw != synthetic.size_hw:
         (height, width), (h, w) = found.size_hw, synthetic.size_hw
         raise SampleError(
@@ -84,7 +84,9 @@ def make_pair(sample: Sample, synthetic: Decoded, found: Decoded, labels: LabelR
             "labels are in; scale it back"
         )
     parsed, _ = labels.read(sample, synthetic.size_hw)
-    return Pair(sample, to_float(synthetic.pixels), to_float(found.pixels), parsed)
+    channels = max(synthetic.pixels.shape[2], found.pixels.shape[2])
+    before, after = (to_float(as_channels(each.pixels, channels)) for each in (synthetic, found))
+    return Pair(sample, before, after, parsed)
 
 
 def spread_pairs(source: Source, refined: RefinedImages, labels: LabelReader) -> list[Pair]:

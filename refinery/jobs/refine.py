@@ -12,7 +12,7 @@ from typing import Any
 from refinery import artifact as artifacts
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext
-from refinery.config import LabelOverride, RefineConfig
+from refinery.config import LabelOverride, OnDrift, RefineConfig
 from refinery.dataset import iter_decoded, open_dataset
 from refinery.errors import DatasetError, UsageError
 from refinery.formats._source import Source
@@ -47,10 +47,18 @@ def refine(
     chunk = chunk_size(source)
     session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
     _require_channels(source, model)
+    on_drift = _on_drift(config, model, observer)
     context = open_context(config.max_drift, config.false_alarms, source, model) if config.check else None
     labels = open_labels(source, overrides) if config.check else None
     options = RefineOptions(
-        model.manifest.channels, config.batch_size, config.workers, chunk, config.on_drift, context, labels
+        model.manifest.channels,
+        config.batch_size,
+        config.workers,
+        chunk,
+        on_drift,
+        context,
+        labels,
+        config.seed,
     )
     total = sum(isinstance(entry, Sample) for entry in source.entries())
     _say_what_was_found(observer, config, source, total, model, session, options)
@@ -76,6 +84,14 @@ def refine(
         "out": str(out),
         "worst_picture": str(journal.folder / WORST) if (journal.folder / WORST).exists() else None,
     }
+
+
+def _on_drift(config: RefineConfig, model: Artifact, observer: Observer) -> OnDrift:
+    """What happens to a sample that fails; gray and colour cannot be blended, so there it goes into quarantine."""
+    if config.on_drift != "soften" or model.manifest.out_channels == model.manifest.channels:
+        return config.on_drift
+    observer.say("gray images made colour cannot be blended back: a sample that fails is put into quarantine")
+    return "quarantine"
 
 
 def _say_what_was_found(

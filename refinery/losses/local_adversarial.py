@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-REAL, REFINED = 0, 1
+from refinery.losses._classes import REAL, REFINED
+
+__all__ = ["REAL", "REFINED", "local_adversarial"]
 
 
 def local_adversarial(logits: Tensor, target: int) -> Tensor:

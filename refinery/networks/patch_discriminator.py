@@ -13,6 +13,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from refinery.errors import TrainingError
+from refinery.networks._discriminator import Discriminator
 
 Variant = Literal["eyes", "hands", "medium", "small"]
 _LAYERS: dict[str, tuple[tuple[int, int, int], ...]] = {
@@ -24,10 +25,20 @@ _LAYERS: dict[str, tuple[tuple[int, int, int], ...]] = {
 }
 
 
-class PatchDiscriminator(nn.Module):
-    """(B, C, H, W) in [-1, 1] to logits (B, 2, h, w): class 0 is real, class 1 refined."""
+class PatchDiscriminator(Discriminator):
+    """(B, C, H, W) in [-1, 1] to logits (B, 2, h, w): class 0 is real, class 1 refined.
 
-    def __init__(self, channels: int, variant: Variant = "eyes", padding: Literal["zeros", "none"] = "none") -> None:
+    rotation: with a head that tells how an image was turned. spectral_norm: in every layer.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        variant: Variant = "eyes",
+        padding: Literal["zeros", "none"] = "none",
+        rotation: bool = False,
+        spectral_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.variant = variant
         self.smallest_side_px = _smallest_side(_LAYERS[variant]) if padding == "none" else 1
@@ -41,22 +52,35 @@ class PatchDiscriminator(nn.Module):
             layers += [nn.Conv2d(width_in, width, kernel, stride, inner), nn.ReLU()]
             width_in = width
         self.layers = nn.Sequential(*layers, nn.Conv2d(width_in, 2, 1))
+        self.finish(width_in, rotation, spectral_norm)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The logits of every patch. Raises TrainingError for images smaller than one patch."""
+    def features(self, images: Tensor) -> Tensor:
+        """The last hidden layer: (B, 32, h, w). Raises TrainingError for images smaller than one patch."""
         height, width = images.shape[2:]
         if min(height, width) < self.smallest_side_px:
             raise TrainingError(
                 f"the discriminator {self.variant!r} looks at patches of {self.smallest_side_px} px, but the training "
                 f'crops are {width}x{height} px; set discriminator_variant = "small" or discriminator_padding = "zeros"'
             )
-        logits: Tensor = self.layers(images)
+        features: Tensor = self.layers[:-1](images)
+        return features
+
+    def patches(self, features: Tensor) -> Tensor:
+        """The logits of every patch, from the features."""
+        logits: Tensor = self.layers[-1](features)
         return logits
 
 
-def build(channels: int, **settings: object) -> PatchDiscriminator:
-    """The discriminator for images of `channels` channels; settings are the constructor's."""
-    return PatchDiscriminator(channels, **settings)  # type: ignore[arg-type]
+def build(
+    channels: int,
+    variant: Variant = "eyes",
+    padding: Literal["zeros", "none"] = "none",
+    rotation: bool = False,
+    spectral_norm: bool = False,
+    **_others: object,
+) -> PatchDiscriminator:
+    """The discriminator for images of `channels` channels; settings of other discriminators are passed over."""
+    return PatchDiscriminator(channels, variant, padding, rotation, spectral_norm)
 
 
 def _smallest_side(layers: tuple[tuple[int, int, int], ...]) -> int:

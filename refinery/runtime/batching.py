@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,20 +32,40 @@ def by_shape(shapes: Sequence[tuple[int, ...]], asked: int = 0) -> Iterator[list
         yield from (members[start : start + size] for start in range(0, len(members), size))
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What sizes a refiner takes: height and width are padded to a multiple of `multiple` and at least `least_px`."""
+
+    multiple: int = 1
+    least_px: int = 1
+
+    def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size that images of a size are brought to, by adding pixels below and on the right."""
+        height, width = (-(-max(side, self.least_px) // self.multiple) * self.multiple for side in size_hw)
+        return height, width
+
+
 def refine_images(
-    run: Runner, images: Sequence[FloatArray], asked: int = 0, pool: ThreadPoolExecutor | None = None
+    run: Runner,
+    images: Sequence[FloatArray],
+    asked: int = 0,
+    pool: ThreadPoolExecutor | None = None,
+    latents: Sequence[FloatArray] | None = None,
+    fit: Fit = Fit(),  # frozen
 ) -> list[FloatArray]:
     """Refine images (H, W, C) float32 in [-1, 1] of any mix of shapes, in order.
 
-    pool: runs batches side by side, one in each of its threads.
+    pool: runs batches side by side, one in each of its threads. latents: (Z,) for each image, if the refiner has noise.
+    fit: images of sizes it does not take are padded by reflection, and what comes out is cut back.
     The last batch of a shape is filled up with copies, so that every image goes through a batch of the same size and
     its result does not depend on how many others came with it.
     """
     batches = list(by_shape([image.shape for image in images], asked))
 
     def refine(chosen: list[int]) -> NDArray[np.float32]:
-        size = batch_size(images[chosen[0]].shape[:2], asked)
-        return _refine_batch(run, np.stack([images[i] for i in chosen + chosen[-1:] * (size - len(chosen))]))
+        filled = chosen + chosen[-1:] * (batch_size(images[chosen[0]].shape[:2], asked) - len(chosen))
+        noise = None if latents is None else np.stack([latents[i] for i in filled])
+        return _refine_batch(run, np.stack([images[i] for i in filled]), noise, fit)
 
     refined: list[FloatArray | None] = [None] * len(images)
     for chosen, results in zip(batches, (pool.map if pool else map)(refine, batches), strict=True):
@@ -53,12 +74,18 @@ def refine_images(
     return [result for result in refined if result is not None]
 
 
-def _refine_batch(run: Runner, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+def _refine_batch(
+    run: Runner, batch: NDArray[np.float32], latent: NDArray[np.float32] | None, fit: Fit
+) -> NDArray[np.float32]:
     """(B, H, W, C) through a network that takes (B, C, H, W)."""
+    height, width = batch.shape[1:3]
+    high, wide = fit.padded((height, width))
+    if (high, wide) != (height, width):
+        batch = np.pad(batch, ((0, 0), (0, high - height), (0, wide - width), (0, 0)), mode="reflect")
     planes = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
-    refined = run(planes)
-    if refined.shape != planes.shape:
+    refined = run(planes) if latent is None else run(planes, latent)
+    if (refined.shape[0], *refined.shape[2:]) != (planes.shape[0], *planes.shape[2:]):
         raise ModelError(
-            f"the model turns a batch of shape {planes.shape} into {refined.shape}; a refiner keeps the shape"
+            f"the model turns a batch of shape {planes.shape} into {refined.shape}; a refiner keeps height and width"
         )
-    return refined.transpose(0, 2, 3, 1)
+    return refined.transpose(0, 2, 3, 1)[:, :height, :width]

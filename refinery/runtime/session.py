@@ -28,8 +28,8 @@ _ORDER: tuple[ProviderName, ...] = ("cuda", "openvino", "cpu")
 class Runner(Protocol):
     """Runs one batch."""
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, C, H, W) float32 in [-1, 1] to the same shape."""
+    def __call__(self, images: NDArray[np.float32], latent: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """(B, C, H, W) float32 in [-1, 1] to the same height and width. latent: (B, Z), if the refiner has noise."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,12 @@ class Session:
     streams: int = 1
     note: str = ""
     """What a faster provider lacked, when `auto` had to go on without it."""
+    latent: int = 0
+    """How many latent numbers it takes beside each image."""
+    size_multiple: int = 1
+    """Height and width must be multiples of this."""
+    min_side_px: int = 1
+    """Smallest height and width."""
 
 
 def open_session(
@@ -54,7 +60,12 @@ def open_session(
     with one thread each they do not wait for one another when other work takes a core.
     Raises ProviderError when the provider or precision asked for does not start, never falling back in silence.
     """
-    threads = threads or cores()
+    opened = _open(artifact, provider, precision, threads or cores(), streams)
+    known = artifact.manifest
+    return replace(opened, latent=known.latent, size_multiple=known.size_multiple, min_side_px=known.min_side_px)
+
+
+def _open(artifact: Artifact, provider: Provider, precision: RefinePrecision, threads: int, streams: int) -> Session:
     streams = max(1, min(streams, threads))
     if provider != "auto":
         return _OPENERS[provider](artifact, precision, threads, streams)
@@ -149,10 +160,11 @@ _OPENERS = {"cuda": _open_cuda, "openvino": _open_openvino, "cpu": _open_cpu}
 class _OnnxRuntimeRunner:
     def __init__(self, session: Any) -> None:
         self.session = session
-        self.input = session.get_inputs()[0].name
+        self.inputs = [value.name for value in session.get_inputs()]
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        refined: NDArray[np.float32] = self.session.run(None, {self.input: images})[0]
+    def __call__(self, images: NDArray[np.float32], latent: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        given = [images] if latent is None else [images, latent]
+        refined: NDArray[np.float32] = self.session.run(None, dict(zip(self.inputs, given, strict=True)))[0]
         return refined
 
 
@@ -168,15 +180,16 @@ class _OpenVinoRunner:
         self.own = threading.local()
         self.first_call = threading.Lock()
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, images: NDArray[np.float32], latent: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        given = [images] if latent is None else [images, latent]
         if hasattr(self.own, "request"):
-            return self._infer(images)
+            return self._infer(given)
         with self.first_call:
             self.own.request = self.compiled.create_infer_request()
-            return self._infer(images)
+            return self._infer(given)
 
-    def _infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        refined: NDArray[np.float32] = self.own.request.infer([images], share_inputs=True)[0]
+    def _infer(self, given: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        refined: NDArray[np.float32] = self.own.request.infer(given, share_inputs=True)[0]
         return refined
 
 

@@ -22,11 +22,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from refinery.runtime.latent import latents_of
+from refinery.training import distributed
 from refinery.training.drift_meter import Drift, DriftMeter, worst
 from refinery.training.guide import Guide
+from refinery.training.refining import latent_of, refine_batch
 
 BASE_LAMBDA = 2.0
 LOWEST, HIGHEST = math.log(1 / 2), math.log(100.0)
@@ -92,10 +96,14 @@ class LabelBudget:
         return self.guide.consistency(refined, synthetic, generator)
 
     def update(self, refiner: nn.Module) -> dict[str, Any]:
-        """Measure this refiner, move the multiplier, and give the numbers for the log."""
-        drifts = self.measure(refiner)
+        """Measure this refiner, move the multiplier, and give the numbers for the log.
+
+        In a distributed run the first process measures, and all have its multiplier.
+        """
+        drifts = self.measure(refiner) if distributed.is_first() else {}
         if drifts:
             self.multiplier.update(worst(drifts))
+        self.multiplier.load_state(distributed.agreed(self.multiplier.state()))
         return {
             "budget": {name: drift.numbers() for name, drift in drifts.items()},
             "multiplier": round(self.multiplier.value, 4),
@@ -105,12 +113,10 @@ class LabelBudget:
 
     def measure(self, refiner: nn.Module) -> dict[str, Drift]:
         """Drift of the control images' labels under this refiner."""
-        was_training = refiner.training
-        refiner.eval()
-        with torch.inference_mode():
-            refined = torch.cat([refiner(part).float() for part in torch.split(self.meter.batch, 64)])
-        refiner.train(was_training)
-        return self.meter.measure(refined)
+        count = latent_of(refiner)
+        latents = torch.from_numpy(np.stack(latents_of(self.meter.keys, count, 0))) if count else None
+        placed = None if latents is None else latents.to(self.meter.batch.device)
+        return self.meter.measure(refine_batch(refiner, self.meter.batch, placed))
 
     @property
     def guides(self) -> list[Guide]:

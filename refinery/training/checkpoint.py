@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refinery.errors import ModelError, OutputError
 
-VERSION = 1
+VERSION = 2
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

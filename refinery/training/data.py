@@ -1,33 +1,36 @@
-"""Images for training: decoded once, cropped at random, never resized where a label could care."""
+"""Images for training, and the batches of random crops that are drawn from them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from refinery.dataset import iter_decoded
-from refinery.errors import DatasetError, SampleError
-from refinery.formats._source import Source
-from refinery.image import as_channels, to_float
+from refinery.errors import DatasetError
+from refinery.image import to_float
 from refinery.sample import Sample
+from refinery.training.cache import MappedImages
+from refinery.training.cache import Pixels as Pixels
+from refinery.training.prefetch import Ahead
+from refinery.training.sampling import Chance, Groups, uniform
 
-Pixels = NDArray[Any]
+Kind = tuple[int, int]
+"""Channels and bits of an image."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """Decoded images of one kind of pixel.
 
-    images: (H, W, C) uint8 or uint16 each, sizes may differ. skipped: one line for each that could not be used.
+    images: (H, W, C) uint8 or uint16 each, sizes may differ. skipped: one line for each that could not be used. notes:
+    lines about the whole. changed: how many were scaled on their way here.
     """
 
     images: Sequence[Pixels] = field(repr=False)
@@ -35,82 +38,71 @@ class ImageSet:
     channels: int
     bits: int
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    changed: int = 0
+
+    @cached_property
+    def sizes_hw(self) -> NDArray[np.int64]:
+        """(N, 2) px."""
+        if isinstance(self.images, MappedImages):
+            return self.images.places[:, 1:3]
+        return np.array([image.shape[:2] for image in self.images], np.int64).reshape(-1, 2)
 
     @property
     def size_hw(self) -> tuple[int, int]:
         """The median height and width in px."""
-        sizes = np.array([image.shape[:2] for image in self.images])
-        height, width = np.median(sizes, axis=0)
+        height, width = np.median(self.sizes_hw, axis=0)
         return int(height), int(width)
 
     @property
     def smallest_hw(self) -> tuple[int, int]:
         """The smallest height and the smallest width in px."""
-        sizes = np.array([image.shape[:2] for image in self.images])
-        height, width = sizes.min(axis=0)
+        height, width = self.sizes_hw.min(axis=0)
         return int(height), int(width)
 
     def select(self, indices: Sequence[int]) -> ImageSet:
-        """A subset, in the given order."""
-        return ImageSet([self.images[i] for i in indices], [self.samples[i] for i in indices], self.channels, self.bits)
-
-
-def load(source: Source, memory_mb: int, name: str) -> ImageSet:
-    """Decode a dataset into memory, an evenly spread part of it if it is larger than `memory_mb`.
-
-    The most frequent number of channels and of bits wins; other images are skipped and named.
-    Raises DatasetError if nothing is left. name: what errors call the dataset.
-    """
-    images: list[Pixels] = []
-    samples: list[Sample] = []
-    skipped: list[str] = []
-    for sample, decoded in iter_decoded(source, _affordable(source, memory_mb)):
-        if isinstance(decoded, SampleError):
-            skipped.append(str(decoded))
-        else:
-            images.append(decoded.pixels)
-            samples.append(sample)
-    if not images:
-        reason = skipped[0] if skipped else "it has no images"
-        raise DatasetError(f"{name} {source.root}: no usable image; {reason}")
-    return _of_one_kind(images, samples, skipped)
-
-
-def resize_to_cover(images: ImageSet, size_hw: tuple[int, int], channels: int, shrink: bool = True) -> ImageSet:
-    """Scale each image, keeping its proportions, to the smallest size that covers `size_hw`; match the channels.
-
-    shrink: whether larger images are made smaller too. Only for real images: they carry no labels that a change of
-    size could falsify.
-    """
-    fitted = [_cover(as_channels(image, channels), size_hw, shrink) for image in images.images]
-    return ImageSet(fitted, images.samples, channels, images.bits, images.skipped)
+        """A subset, in the given order; pixels are not copied."""
+        mapped = isinstance(self.images, MappedImages)
+        images = self.images.select(indices) if mapped else [self.images[i] for i in indices]  # type: ignore[attr-defined]
+        return replace(self, images=images, samples=[self.samples[i] for i in indices])
 
 
 class Batches:
-    """Random crops of random images, uniformly with replacement; all chance comes from `generator`."""
+    """Random crops of random images: batch number n depends on `chance`, n and the images alone.
+
+    So a run goes on from the number of its next batch, and batches are made ahead of their use without a change.
+    groups: drawn equally often, and the images in each alike; None: all images are. Images smaller than the crop are
+    not drawn; `too_small` counts them. ahead: how many batches a thread makes before they are asked for; `close` ends
+    it. Raises DatasetError where no image is large enough.
+    """
 
     def __init__(
         self,
         images: ImageSet,
         crop_hw: tuple[int, int],
         batch_size: int,
-        generator: torch.Generator,
+        chance: Chance,
         device: torch.device,
+        groups: Groups | None = None,
+        ahead: int = 0,
     ) -> None:
-        self.crop_hw = crop_hw
-        self.batch_size = batch_size
-        self.generator = generator
-        self.device = device
-        self.images: Sequence[Pixels] = images.images
-        if len({image.shape for image in images.images}) == 1:
-            self.images = np.stack(list(images.images))  # type: ignore[assignment]
+        large: NDArray[np.bool_] = np.all(images.sizes_hw >= np.array(crop_hw), axis=1)
+        if not large.any():
+            raise DatasetError(f"no image is as large as the crops of {crop_hw[1]}x{crop_hw[0]} px; set a smaller crop")
+        self.images = images.images
+        self.groups = (groups or uniform(len(large))).only(large)
+        self.too_small = int((~large).sum())
+        self.crop_hw, self.batch_size, self.chance, self.device, self.ahead = crop_hw, batch_size, chance, device, ahead
+        self.number = 0
+        self._maker: Ahead[Tensor] | None = None
 
     def draw(self) -> Tensor:
         """(B, C, h, w) float32 in [-1, 1], channels last, on the device."""
-        chosen = torch.randint(len(self.images), (self.batch_size,), generator=self.generator).tolist()
-        places = torch.rand(self.batch_size, 2, generator=self.generator).tolist()
-        batch = np.stack([self._crop(self.images[i], place) for i, place in zip(chosen, places, strict=True)])
-        return as_tensor(batch, self.device)
+        if self.ahead and self._maker is None:
+            self._maker = Ahead(self._make, self.number, self.ahead)
+        batch = self._maker.take() if self._maker else self._make(self.number)
+        self.number += 1
+        return _placed(batch, self.device)
 
     def draw_like(self, wanted: Tensor, candidates: int) -> Tensor:
         """Like `draw`, but for each image of `wanted` (B, C, h, w) the nearest in layout of `candidates` drawn crops.
@@ -123,11 +115,38 @@ class Batches:
         distances = (layouts - layout(wanted)).square().sum(2)
         return drawn[distances.argmin(0), torch.arange(self.batch_size, device=drawn.device)]
 
-    def _crop(self, image: Pixels, place: Sequence[float]) -> Pixels:
-        (height, width), (crop_height, crop_width) = image.shape[:2], self.crop_hw
-        top = int(place[0] * (height - crop_height + 1))
-        left = int(place[1] * (width - crop_width + 1))
-        return image[top : top + crop_height, left : left + crop_width]
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the number of the next batch."""
+        return {"number": self.number}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a kept state."""
+        self.close()
+        self.number = int(state["number"])
+
+    def close(self) -> None:
+        """End the thread that makes batches ahead; drawing again starts another."""
+        if self._maker is not None:
+            self._maker.close()
+            self._maker = None
+
+    def choose(self, numbers: NDArray[np.float64]) -> Sequence[Pixels]:
+        """B images by (B, 2) random numbers in [0, 1)."""
+        return [self.images[i] for i in self.groups.pick(numbers).tolist()]
+
+    def _make(self, number: int) -> Tensor:
+        numbers = self.chance.numbers(number, self.batch_size)
+        chosen = self.choose(numbers[:, :2])
+        crops = [crop(image, place, self.crop_hw) for image, place in zip(chosen, numbers[:, 2:].tolist(), strict=True)]
+        return _on_host(np.stack(crops), self.device)
+
+
+def crop(image: Pixels, place: Sequence[float], crop_hw: tuple[int, int]) -> Pixels:
+    """The piece (h, w, C) of an image at `place`, two numbers in [0, 1): 0 is the top or left."""
+    height, width = crop_hw
+    top = int(place[0] * (image.shape[0] - height + 1))
+    left = int(place[1] * (image.shape[1] - width + 1))
+    return image[top : top + height, left : left + width]
 
 
 def layout(images: Tensor) -> Tensor:
@@ -139,44 +158,25 @@ def layout(images: Tensor) -> Tensor:
 
 def as_tensor(images: Pixels, device: torch.device) -> Tensor:
     """(B, H, W, C) uint8 or uint16 to (B, C, H, W) float32 in [-1, 1] in channels-last memory."""
-    return torch.from_numpy(to_float(images)).permute(0, 3, 1, 2).to(device, non_blocking=True)
+    return _placed(_on_host(images, device), device)
 
 
-def crop_size(synthetic: ImageSet, real: ImageSet, largest: int) -> tuple[int, int]:
-    """Height and width of the training crops: what every image of both sets can give, at most `largest` a side."""
-    height = min(synthetic.smallest_hw[0], real.smallest_hw[0], largest)
-    width = min(synthetic.smallest_hw[1], real.smallest_hw[1], largest)
-    return height, width
+def kind_of(image: Pixels) -> Kind:
+    """Channels and bits of (H, W, C) uint8 or uint16."""
+    return image.shape[2], 8 * image.dtype.itemsize
 
 
-def _affordable(source: Source, memory_mb: int) -> int | None:
-    """How many images fit into the memory, judged by the first few; None: no limit is near."""
-    sizes = [d.pixels.nbytes for _, d in iter_decoded(source, 16) if not isinstance(d, SampleError)]
-    return max(16, memory_mb * 2**20 // max(sizes)) if sizes else None
+def _on_host(images: Pixels, device: torch.device) -> Tensor:
+    """Ready for the device: in [-1, 1] for a CPU; for a GPU, which scales them itself, as they are in pinned memory."""
+    if device.type == "cpu":
+        return torch.from_numpy(to_float(images)).permute(0, 3, 1, 2)
+    plain = torch.from_numpy(np.ascontiguousarray(images))
+    return (plain.pin_memory() if device.type == "cuda" else plain).permute(0, 3, 1, 2)
 
 
-def _of_one_kind(images: list[Pixels], samples: list[Sample], skipped: list[str]) -> ImageSet:
-    kinds = Counter((image.shape[2], image.dtype.itemsize * 8) for image in images)
-    (channels, bits), _ = kinds.most_common(1)[0]
-    keep = [i for i, image in enumerate(images) if (image.shape[2], image.dtype.itemsize * 8) == (channels, bits)]
-    odd = set(range(len(images))) - set(keep)
-    skipped += [f"{samples[i].image}: not {channels} channel(s) of {bits} bits like most images" for i in sorted(odd)]
-    return ImageSet([images[i] for i in keep], [samples[i] for i in keep], channels, bits, tuple(skipped))
-
-
-def _cover(image: Pixels, size_hw: tuple[int, int], shrink: bool) -> Pixels:
-    height, width = image.shape[:2]
-    scale = max(size_hw[0] / height, size_hw[1] / width)
-    if scale <= 1 and not shrink:
-        return image
-    target = (max(size_hw[1], round(width * scale)), max(size_hw[0], round(height * scale)))
-    if target == (width, height):
-        return image
-    planes = [_resize_plane(image[:, :, c], target) for c in range(image.shape[2])]
-    return np.stack(planes, axis=2).astype(image.dtype)
-
-
-def _resize_plane(plane: Pixels, size_wh: tuple[int, int]) -> Pixels:
-    resized = Image.fromarray(plane.astype(np.float32)).resize(size_wh, Image.Resampling.LANCZOS)
-    whole: Pixels = np.clip(np.rint(np.asarray(resized)), 0, np.iinfo(plane.dtype).max)
-    return whole
+def _placed(batch: Tensor, device: torch.device) -> Tensor:
+    """What `_on_host` gave, on the device and in [-1, 1]."""
+    if device.type == "cpu":
+        return batch
+    half = torch.iinfo(batch.dtype).max / 2
+    return batch.to(device, non_blocking=True).float().div_(half).sub_(1)

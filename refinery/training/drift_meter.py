@@ -66,6 +66,7 @@ class DriftMeter:
     ) -> None:
         self.watchers, self.control, self.context = watchers, control, context
         self.batch = control.batch(device)
+        self.keys = [sample.key for sample in control.samples]
         self._before: list[Tensor] = []
         self._unmoved: dict[str, Drift] | None = None
 

@@ -20,11 +20,21 @@ class RunFolder:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.artifact = path / "artifact"
+        self.simulated = path / "simulated"
         self.last = self.checkpoints / "last.safetensors"
         self.best = self.checkpoints / "best.safetensors"
 
     def create(self, resume: bool) -> None:
-        """Make the folders. Raises UsageError for a run that is there and not to be resumed, or the other way round.
+        """Make the folders, as `require` allows."""
+        self.require(resume)
+        try:
+            for folder in (self.samples, self.checkpoints):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be made ({error.strerror}); give another --out") from error
+
+    def require(self, resume: bool) -> None:
+        """Raise UsageError for a run that is there and not to be resumed, or the other way round.
 
         A run that was killed before its first checkpoint has nothing to resume and is begun again.
         """
@@ -35,11 +45,6 @@ class RunFolder:
         begun = self.last.exists() or (self.config.exists() and not self.checkpoints.is_dir())
         if not resume and begun:
             raise UsageError(f"{self.path}: holds a run already; add --resume to go on, or give another --out")
-        try:
-            for folder in (self.samples, self.checkpoints):
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be made ({error.strerror}); give another --out") from error
 
     def write_config(self, text: str) -> None:
         """The resolved settings as TOML; a run is resumed with them."""

@@ -14,15 +14,14 @@ from torch import Tensor, nn
 from refinery import realism
 from refinery.checks import CheckContext, DriftSummary, overall, run_checks
 from refinery.errors import TrainingError
-from refinery.image import from_float, to_float
+from refinery.image import as_channels, from_float, to_float
 from refinery.labels import LabelReader
-from refinery.runtime.batching import refine_images
-from refinery.runtime.session import Runner
 from refinery.sample import FloatArray, Pair
 from refinery.training.data import ImageSet
 from refinery.training.diagnosis import WHAT_TO_TRY
 from refinery.training.drift_meter import Control, Drift, DriftMeter, worst
 from refinery.training.guide import Guide
+from refinery.training.refining import refine_arrays
 
 MAX_FAILED = 0.05
 """Share of the held-out samples whose labels may fail in a checkpoint that is still kept for its realism."""
@@ -84,21 +83,26 @@ class Validation:
         seed: int,
         device: torch.device,
         watchers: Sequence[Guide] | None = None,
+        targets: ImageSet | None = None,
     ) -> None:
-        """watchers: networks that measure the label budget; None: there is no budget."""
+        """watchers: networks that measure the label budget; None: there is no budget.
+
+        targets: what the refiner is to make of the held-out images, where images are paired; None: nobody knows.
+        """
         self.synthetic = [to_float(image) for image in held_out.images]
         self.labels = [
             reader.read(sample, (image.shape[0], image.shape[1]))[0]
             for sample, image in zip(held_out.samples, held_out.images, strict=True)
         ]
         self.held_out = held_out
-        self.context = context.with_decoys(
-            (s.key, image) for s, image in list(zip(held_out.samples, self.synthetic, strict=True))[:32]
-        )
         self.size_hw = held_out.smallest_hw
         count = min(len(real.images), 2 * len(self.synthetic))
         spread = (to_float(real.images[i * len(real.images) // count]) for i in range(count))
-        self.real = realism.equalise(spread, self.size_hw, count, held_out.channels)
+        self.channels = max(held_out.channels, real.channels)
+        self.real = realism.equalise(spread, self.size_hw, count, self.channels)
+        self.targets = [to_float(as_channels(image, self.channels)) for image in targets.images] if targets else None
+        decoys = list(zip(held_out.samples, self.targets or self.synthetic, strict=True))[:32]
+        self.context = context.with_decoys((sample.key, image) for sample, image in decoys)
         self.seed = seed
         self.device = device
         self.meter = None
@@ -106,63 +110,61 @@ class Validation:
             self.meter = DriftMeter(watchers, Control(held_out.samples, self.synthetic, self.labels), context, device)
 
     def evaluate(self, refiner: nn.Module) -> Evaluation:
-        """Refine the held-out images as refining would, check their labels, and compare them with the real ones."""
+        """Refine the held-out images as refining would, check their labels, and compare them with the real ones.
+
+        Where images are paired, labels are looked for where they lie in the target: it has them as the synthetic image
+        has, and a label map, unlike its render, has no looks to be compared by.
+        """
         refined = self._refine(refiner)
-        pairs = [
-            Pair(sample, synthetic, image, labels)
-            for sample, synthetic, image, labels in zip(
-                self.held_out.samples, self.synthetic, refined, self.labels, strict=True
-            )
-        ]
+        shown = [as_channels(image, refined[0].shape[2]) for image in self.synthetic]
+        sources = shown if self.targets is None else [as_channels(t, refined[0].shape[2]) for t in self.targets]
+        pairs = [Pair(*row) for row in zip(self.held_out.samples, sources, refined, self.labels, strict=True)]
         findings = run_checks(pairs, self.context)
         drift = DriftSummary()
         for found in findings:
             drift.add(found)
-        count = len(refined)
-        compared = realism.compare(
-            realism.equalise(self.synthetic, self.size_hw, count, self.held_out.channels),
-            realism.equalise(refined, self.size_hw, count, self.held_out.channels),
-            self.real,
-            self.seed,
-        )
         failed = float(np.mean([overall(found) == "fail" for found in findings]))
         budget = self.meter.measure(self._as_batch(refined)) if self.meter else None
-        return Evaluation(drift.as_dict(), compared, failed, _pictures(self.synthetic, refined), budget)
+        rows = [shown, refined] if self.targets is None else [shown, refined, self.targets]
+        return Evaluation(drift.as_dict(), self._compare(shown, refined), failed, _pictures(rows), budget)
+
+    def _compare(self, synthetic: Sequence[FloatArray], refined: Sequence[FloatArray]) -> dict[str, dict[str, Any]]:
+        """Realism, and where images are paired how far they are from their own targets."""
+        count = len(refined)
+        first, other = (realism.equalise(side, self.size_hw, count, self.channels) for side in (synthetic, refined))
+        compared = realism.compare(first, other, self.real, self.seed)
+        if self.targets is None:
+            return compared
+        before, after = ([as_channels(i, self.channels) for i in side] for side in (synthetic, refined))
+        return {**compared, "target_l1": realism.paired_l1(before, after, self.targets)}
 
     def _as_batch(self, refined: list[FloatArray]) -> Tensor:
         return torch.from_numpy(np.stack(refined)).permute(0, 3, 1, 2).to(self.device)
 
     def _refine(self, refiner: nn.Module) -> list[FloatArray]:
         """Refined and quantised to the images' own bit depth, as they would be stored."""
-        refiner.eval()
-        try:
-            with torch.inference_mode():
-                refined = refine_images(self._run(refiner), self.synthetic)
-        finally:
-            refiner.train()
+        keys = [sample.key for sample in self.held_out.samples]
+        refined = refine_arrays(refiner, self.synthetic, keys, self.device, self.seed)
         if not all(np.isfinite(image).all() for image in refined):
             raise TrainingError(f"the refiner gives NaN or infinite pixels, so training cannot go on; {WHAT_TO_TRY}")
         return [to_float(from_float(image, self.held_out.bits)) for image in refined]
 
-    def _run(self, refiner: nn.Module) -> Runner:
-        def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
-            batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
-            result: NDArray[np.float32] = refiner(batch).float().cpu().numpy()
-            return result
 
-        return run
+def _pictures(kinds: Sequence[Sequence[FloatArray]], count: int = 16) -> NDArray[np.uint8]:
+    """Up to `count` samples of the first one's size, eight to a row: (H, W, C) uint8.
 
-
-def _pictures(synthetic: Sequence[FloatArray], refined: Sequence[FloatArray], count: int = 16) -> NDArray[np.uint8]:
-    """Up to `count` pairs of the first image's shape, synthetic above refined, eight to a row: (H, W, C) uint8."""
-    shape = synthetic[0].shape
-    chosen = [i for i, image in enumerate(synthetic) if image.shape == shape][:count]
+    kinds: synthetic, refined and perhaps target images, which stand below each other.
+    """
+    channels = max(images[0].shape[2] for images in kinds)
+    kinds = [[as_channels(image, channels) for image in images] for images in kinds]
+    shape = kinds[0][0].shape
+    chosen = [i for i, image in enumerate(kinds[0]) if image.shape == shape][:count]
     chosen = chosen[: len(chosen) // 8 * 8] or chosen
     across = min(8, len(chosen))
     rows = []
     for start in range(0, len(chosen), across):
         row = chosen[start : start + across]
         if len(row) == across:
-            rows += [np.concatenate([kind[i] for i in row], axis=1) for kind in (synthetic, refined)]
+            rows += [np.concatenate([images[i] for i in row], axis=1) for images in kinds]
     grid = from_float(np.concatenate(rows, axis=0), 8)
     return np.asarray(grid, dtype=np.uint8)

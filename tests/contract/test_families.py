@@ -85,12 +85,12 @@ def test_networks(name, channels):
     assert torch.isfinite(first).all()
     assert torch.equal(first, again)
     assert torch.allclose(first, single, atol=1e-5), "one image must not change another"
-    if "refiner" in name:
+    if hasattr(network, "receptive_field_px"):  # a refiner
         assert first.shape == batch.shape
         assert first.abs().max() <= 1
         assert network.receptive_field_px > 0
     else:
-        assert first.shape[:2] == (len(batch), 2)
+        assert first.shape[:2] == (len(batch), 1 if name == "patchgan" else 2)
 
 
 @pytest.mark.parametrize("name", members("network"))
@@ -112,7 +112,10 @@ LOSS_ARGUMENTS = {
     "target": lambda: 1,
     "refined": lambda: images(3),
     "synthetic": lambda: images(3).flip(0),
+    "real": lambda: images(3).flip(0),
     "psi": lambda: torch.nn.Identity(),
+    "rotation_logits": lambda: torch.randn(8, 4, generator=torch.Generator().manual_seed(0)),
+    "quarter_turns": lambda: torch.arange(8) % 4,
     "moved": lambda: torch.rand(2, 3, generator=torch.Generator().manual_seed(0)) * 2,
 }
 """Arguments of losses by name; a new loss with a new argument adds it here."""
@@ -167,7 +170,7 @@ def test_methods_build_step_and_go_back(name):
     def create():
         torch.manual_seed(0)
         generator = torch.Generator().manual_seed(0)
-        return module.create(1, settings, 2, placement, generator)
+        return module.create(1, 1, settings, 2, placement, generator)
 
     method, other = create(), create()
     last = method.total_steps - 1
@@ -175,7 +178,7 @@ def test_methods_build_step_and_go_back(name):
     assert method.phase(last) == "adversarial"
     assert all(value.shape == () and not value.requires_grad and torch.isfinite(value) for value in losses.values())
     other.load_state(method.state())
-    rebuilt = module.build_refiner(1, settings)
+    rebuilt = module.build_refiner(1, 1, settings)
     rebuilt.load_state_dict(method.refiner.state_dict())
     expected = method.refiner.eval()(images(1))
     assert torch.equal(other.refiner.eval()(images(1)), expected)

@@ -2,10 +2,14 @@
 
 A member of the family defines
 
+    PAIRED: bool                                   whether each real image is the partner of a synthetic one
     Settings                                       frozen dataclass of the method's own settings, with its defaults
     scale(settings, crop_hw) -> Settings           what was left to the image size, decided
-    create(channels, settings, steps, placement, generator) -> Method
-    build_refiner(channels, settings) -> nn.Module         what export rebuilds a refiner with
+    create(channels, real_channels, settings, steps, placement, generator) -> Method
+    build_refiner(channels, real_channels, settings) -> nn.Module      what export rebuilds a refiner with
+
+channels: of the synthetic images; real_channels: of the real ones, which the refiner makes. A refiner is called with
+images (B, C, H, W) in [-1, 1], and where its attribute `latent` is above 0 also with numbers (B, latent) ~ N(0, 1).
 """
 
 from __future__ import annotations
@@ -51,6 +55,9 @@ class Method(Protocol):
     def follows_budget(self) -> bool:
         """Whether its settings leave it to a brake how hard the refiner is held."""
 
+    def describe(self) -> dict[str, str]:
+        """Rows of its own for the table that is printed before training starts."""
+
     def phase(self, step: int) -> str:
         """What step `step` does, in one or two words."""
 
@@ -62,3 +69,9 @@ class Method(Protocol):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go back to a kept state."""
+
+    def own_state(self) -> dict[str, Any]:
+        """What differs between the processes of a distributed run, such as the history of refined images."""
+
+    def load_own_state(self, state: dict[str, Any]) -> None:
+        """Go back to a kept state of this process."""

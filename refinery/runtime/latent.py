@@ -1,0 +1,24 @@
+"""The noise of a refiner that has any: normal numbers that depend on the sample's key alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from refinery.sample import FloatArray
+
+
+def latents_of(keys: Sequence[str], count: int, seed: int, variant: int = 0) -> list[FloatArray]:
+    """For each key (count,) float32 ~ N(0, 1): the same for the same seed, variant and key, whatever the batch.
+
+    Refining a part of a dataset, or all of it in another order, so gives every image the same noise.
+    """
+    return [_latent(f"{seed}/{variant}/{key}", count) for key in keys]
+
+
+def _latent(name: str, count: int) -> FloatArray:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    generator = np.random.default_rng(np.frombuffer(digest, np.uint32))
+    return generator.standard_normal(count, dtype=np.float32)

@@ -1,0 +1,114 @@
+"""Two processes learn what one would learn from both their batches; the first one writes, and all of them go on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from test_train import same_tensors, state
+from tiny import SIMGAN, datasets, train_config
+
+from refinery.errors import UsageError
+from refinery.jobs.train import train
+from refinery.training import distributed
+from refinery.training.optimizing import make_optimizer, update
+
+ONE_UPDATE = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from test_distributed import one_update
+from refinery.training import distributed
+distributed.begin()
+weights = one_update(distributed.rank(), distributed.size())
+other = distributed.gathered(weights)
+if distributed.is_first():
+    assert len(other) == 2 and torch.equal(other[0], other[1]), "both processes have the same weights"
+    torch.save(weights, sys.argv[2])
+distributed.end()
+"""
+
+
+RUN = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tiny import SIMGAN, Recorder, train_config
+from refinery.jobs.train import train
+from refinery.training import distributed
+
+class Dying(Recorder):
+    def progress(self, record, total):
+        if record["done"] == int(sys.argv[4]) and not distributed.restarted():
+            os._exit(9)
+
+result = train(train_config(Path(sys.argv[2]), sys.argv[3], probe=False, guide_steps=0), SIMGAN, observer=Dying())
+print("RESULT", result.get("steps", "nothing"), flush=True)
+"""
+TESTS = str(Path(__file__).parent)
+
+
+def one_update(rank: int, size: int) -> torch.Tensor:
+    """The weights of a small network after one update on this process's share of eight images."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Conv2d(3, 1, 3))
+    images = torch.rand(8, 1, 9, 9).chunk(size)[rank]
+    update(make_optimizer("sgd", network, 0.1), network(images).square().mean())
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+def torchrun(*command: str, restarts: int = 0) -> subprocess.CompletedProcess:
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*start, "--max-restarts", str(restarts), *command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def test_alone_nothing_is_exchanged():
+    gradient = torch.ones(3)
+    distributed.average([gradient])
+    assert torch.equal(gradient, torch.ones(3))
+    assert (distributed.rank(), distributed.size(), distributed.is_first()) == (0, 1, True)
+    assert distributed.agreed("minutes") == "minutes"
+    assert distributed.gathered(5) == [5]
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradients_of_one_with_the_joint_batch(tmp_path):
+    script, found = tmp_path / "update.py", tmp_path / "weights.pt"
+    script.write_text(ONE_UPDATE)
+    done = torchrun(str(script), TESTS, str(found))
+    assert done.returncode == 0, done.stderr
+    assert torch.allclose(torch.load(found), one_update(0, 1), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_died_is_restarted_and_ends_as_one_that_did_not(tmp_path):
+    datasets(tmp_path)
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    whole = torchrun(str(script), TESTS, str(tmp_path), "whole", "0")
+    assert whole.returncode == 0, whole.stderr
+    assert sorted(line for line in whole.stdout.splitlines() if "RESULT" in line) == ["RESULT 12", "RESULT nothing"]
+    died = torchrun(str(script), TESTS, str(tmp_path), "died", "6", restarts=1)
+    assert died.returncode == 0, died.stderr
+    kept, resumed = (state(tmp_path, out) for out in ("whole", "died"))
+    assert same_tensors(kept["method_state"], resumed["method_state"])
+    assert same_tensors(kept["processes"], resumed["processes"])
+    first, second = (own["method"]["history"]["images"] for own in kept["processes"])
+    assert not torch.equal(first, second), "each process has its own history"
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "size", lambda: 3)
+    monkeypatch.setattr(distributed, "agreed", lambda value: value)
+    with pytest.raises(UsageError, match=r"--batch-size 4: cannot be shared evenly by 3 processes"):
+        train(train_config(tmp_path, "shared", guide_steps=0), SIMGAN)
