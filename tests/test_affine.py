@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,3 +100,17 @@ def test_iou_of_what_grew_and_turned() -> None:
     assert moved_iou(square, (0.0, 0.0), quarter) == pytest.approx(1.0, abs=0.02)
     far = Label("mask", "instance_mask", np.pad(mask, 400))
     assert moved_iou(far, (0.0, 0.0), 0.1 * np.eye(2)) == pytest.approx(1 / 1.21, abs=0.02)
+
+
+def test_an_outline_that_is_not_found_again_has_no_upper_bound_and_changes_no_other() -> None:
+    clear, _ = disc_pair(0, 1.05)
+    noise = np.random.default_rng(1).uniform(-1, 1, clear.refined.shape).astype(np.float32)
+    lost = replace(clear, refined=noise)
+    together = outline_motions(CheckBatch([lost, clear]), 4)
+    for both, alone in zip(together, outline_motions(CheckBatch([clear]), 4), strict=True):
+        assert both is not None
+        assert alone is not None
+        assert both.upper_px[0] == np.inf
+        assert both.bend_sigmas[0] == 0.0
+        assert both.upper_px[1] == pytest.approx(alone.upper_px[0])
+        assert both.linear[1] == pytest.approx(alone.linear[0])

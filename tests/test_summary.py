@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from refinery.checks import CheckContext, DriftSummary
+from refinery.checks import CheckContext, DriftSummary, _summary
 from refinery.checks._clusters import BUCKETS, bootstrap_means, bucket, corrected_prevalence, sequence_of, wilson
 from refinery.checks._worst import Worst
 from refinery.sample import Finding
@@ -187,3 +187,14 @@ def test_only_sixteen_are_kept_and_the_earlier_one_of_equals_first():
     for i in range(500):
         worst.add(f"{i:03d}", f"{i:03d}.png", [found(float(i % 5), "fail", lower=float(i % 5))])
     assert [entry["key"] for entry in worst.entries()] == [f"{5 * i + 4:03d}" for i in range(16)]
+
+
+def test_a_label_has_one_column_however_many_findings_it_gets(monkeypatch):
+    made = []
+    column = _summary._Column
+    monkeypatch.setattr(_summary, "_Column", lambda unit: made.append(unit) or column(unit))
+    summary = DriftSummary()
+    for place in range(3):
+        summary.add([found(0.1 * place)], str(place))
+    assert made == ["px"]
+    assert summary.as_dict()["iris"]["verdicts"]["pass"] == 3

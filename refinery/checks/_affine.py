@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,13 +14,15 @@ from refinery.checks._affine_bounds import of_corners, of_outline, turned_px
 from refinery.checks._affine_fit import MOTIONS, AffineFit, affine_design, fit_affine
 from refinery.checks._affine_points import bands, box_corners, filled_boxes
 from refinery.checks._batch import CheckBatch
+from refinery.checks._context import CheckContext
 from refinery.checks._measured import MeasuredLabels, measured_labels
-from refinery.checks._orientation import ComplexArray, orientation_field
 
 BOX_SIZE = (2, 4)
 SIZE = (2, 3, 4, 5)
 """Of the six motions of a fit, those that change the edges of a box, and those that change any other outline."""
 
+OUTLINED = ("box", "contour", "mask")
+MAX_CLIPPED = 0.5
 BELIEF_SIGMAS = 1.25
 LEFT_OUT = 0.25
 MIN_SPREAD = 0.25
@@ -27,7 +30,6 @@ MIN_SPREAD = 0.25
 an outline holds a growth back by up to a quarter; where nothing speaks for scale and rotation a quarter of their
 variance is left."""
 
-_Fields = tuple[ComplexArray, ComplexArray, ComplexArray]
 _FITTED: WeakKeyDictionary[CheckBatch, dict[int, list[OutlineMotions | None]]] = WeakKeyDictionary()
 
 
@@ -62,45 +64,63 @@ def outline_motions(batch: CheckBatch, radius_px: int) -> list[OutlineMotions | 
     by_radius = _FITTED.setdefault(batch, {})
     if radius_px not in by_radius:
         measured = measured_labels(batch, radius_px)
-        outlined = [one.kind in ("box", "contour", "mask") for one in measured]
-        fields = _fields(batch) if any(outlined) else None
-        by_radius[radius_px] = [
-            _motions(one, fields) if has and fields else None for one, has in zip(measured, outlined, strict=True)
-        ]
+        by_radius[radius_px] = [_motions(one, batch) if one.kind in OUTLINED else None for one in measured]
     return by_radius[radius_px]
 
 
-def _fields(batch: CheckBatch) -> _Fields:
-    """Fields of the synthetic images, of those blurred by 1 px, and of the refined ones."""
-    images = np.stack([pair.synthetic for pair in batch.pairs])
-    for _ in range(2):
-        images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-        images = images[:, :-2] + 2 * images[:, 1:-1] + images[:, 2:]
-        images = (images[:, :, :-2] + 2 * images[:, :, 1:-1] + images[:, :, 2:]) / np.float32(16)
-    return batch.synthetic_field, orientation_field(images), batch.refined_field
-
-
-def _motions(measured: MeasuredLabels, fields: _Fields) -> OutlineMotions:
-    """Fit the outlines and weigh what was found."""
+def _motions(measured: MeasuredLabels, batch: CheckBatch) -> OutlineMotions:
+    """Fit the outlines that are seen in both images, and weigh what was found; of the others the bend is unknown."""
     assert measured.found is not None
     assert measured.windows is not None
     assert measured.windows.outline is not None
-    image_of = np.array([i for i, _ in measured.jobs], dtype=np.intp)
+    seen = np.flatnonzero(_clearly_seen(measured))
+    motions = _unknown(measured.found.shift_px, measured.windows.outline[0].mean(axis=1))
+    if not len(seen):
+        return motions
+    fields = (batch.synthetic_field, batch.blurred_field, batch.refined_field)
+    image_of = np.array([i for i, _ in measured.jobs], dtype=np.intp)[seen]
+    shift_px = measured.found.shift_px[seen]
     if measured.kind == "box":
-        corners = box_corners(measured)
-        fit = fit_affine(fields, image_of, filled_boxes(corners), None, measured.found.shift_px)
-        return _judged(fit, measured, corners, None)
-    fit = fit_affine(fields, image_of, *bands(measured.windows.outline), measured.found.shift_px)
-    return _judged(fit, measured, *measured.windows.outline)
+        corners = box_corners(measured)[seen]
+        fit = fit_affine(fields, image_of, filled_boxes(corners), None, shift_px)
+        return _with(motions, seen, _judged(fit, shift_px, corners, None))
+    points, normals = (side[seen] for side in measured.windows.outline)
+    fit = fit_affine(fields, image_of, *bands((points, normals)), shift_px)
+    return _with(motions, seen, _judged(fit, shift_px, points, normals))
+
+
+def _clearly_seen(measured: MeasuredLabels) -> NDArray[np.bool_]:
+    """Labels of which a check may say how far they moved: (M,). To fit the others would only take time."""
+    assert measured.found is not None
+    assert measured.clipped is not None
+    readable = (measured.found.energy > 0.0) & (measured.clipped <= MAX_CLIPPED)
+    return np.asarray(readable & (measured.found.confidence >= CheckContext.confidence_gate))
+
+
+def _unknown(shift_px: NDArray[np.float64], centre: NDArray[Any]) -> OutlineMotions:
+    """Outlines that moved by a shift and nobody knows by what else: without an upper bound."""
+    count = len(shift_px)
+    none, without_end = np.zeros(count), np.full(count, np.inf)
+    drift, still = np.hypot(shift_px[:, 0], shift_px[:, 1]), np.zeros((count, 2, 2))
+    return OutlineMotions(none, shift_px, still, centre.astype(np.float64), drift, without_end, none, none)
+
+
+def _with(motions: OutlineMotions, places: NDArray[np.intp], known: OutlineMotions) -> OutlineMotions:
+    """The motions with those at some places put in."""
+    columns = []
+    for column in dataclasses.fields(motions):
+        values = getattr(motions, column.name).copy()
+        values[places] = getattr(known, column.name)
+        columns.append(values)
+    return OutlineMotions(*columns)
 
 
 def _judged(
-    fit: AffineFit, measured: MeasuredLabels, points: NDArray[Any], normals: NDArray[Any] | None
+    fit: AffineFit, shift_px: NDArray[np.float64], points: NDArray[Any], normals: NDArray[Any] | None
 ) -> OutlineMotions:
     """Believe what the evidence supports. points: (M, L, 2), corners of a box when there are no normals."""
-    assert measured.found is not None
     design = affine_design(points.astype(np.float64), fit.centre, fit.radius_px)
-    plain = np.pad(measured.found.shift_px, ((0, 0), (0, MOTIONS - 2)))
+    plain = np.pad(shift_px, ((0, 0), (0, MOTIONS - 2)))
     sigmas = _sigmas(fit, BOX_SIZE if normals is None else SIZE)
     support = np.maximum(0.0, 1.0 - (BELIEF_SIGMAS / np.maximum(sigmas, 1e-3)) ** 4)
     motion, bend = plain + support[:, None] * (fit.motion - plain), fit.motion * _among(SIZE)

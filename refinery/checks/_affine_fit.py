@@ -133,8 +133,10 @@ def _fit(
     motion[:, :2] = shift_px
     gains = np.zeros((len(shift_px), source.looks.shape[1]))
     gains[:, 0] = 1.0
+    columns = np.empty((len(shift_px), MOTIONS + gains.shape[1], source.x.shape[1]), np.complex64)
+    columns[:, MOTIONS:] = source.looks
     for _ in range(STEPS):
-        jacobian, seen, weights = _linearised(source, refined, motion, gains)
+        jacobian, seen, weights = _linearised(source, refined, motion, gains, columns)
         weighted = jacobian * weights[:, None]
         normal = np.matmul(weighted, np.swapaxes(jacobian, 1, 2)).astype(np.float64)
         held = _trust_in_none(normal)
@@ -155,11 +157,12 @@ def _trust_in_none(normal: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _linearised(
-    source: _Source, refined: ComplexArray, motion: NDArray[Any], gains: NDArray[Any]
+    source: _Source, refined: ComplexArray, motion: NDArray[Any], gains: NDArray[Any], jacobian: ComplexArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Jacobian (M, 9, 2K), the refined field (M, 2K) it has to explain, weights (M, 2K); real and imaginary in turn.
 
-    Slopes are the mean of both images' (efficient second-order minimization; Malis 2004).
+    Slopes are the mean of both images' (efficient second-order minimization; Malis 2004). jacobian: (M, 9, K), whose
+    last three columns are the looks; the others are filled in.
     """
     growth, rotation, stretch, shear = motion[:, 2:].T[..., None].astype(np.float32)
     ahead, down = motion[:, :1].astype(np.float32), motion[:, 1:2].astype(np.float32)
@@ -170,16 +173,16 @@ def _linearised(
     gain = gains[:, :1].clip(0.2, 5.0).astype(np.float32)
     seen = seen * turn
     slope_x, slope_y = (slope_x * turn + gain * source.slope_x) / -2, (slope_y * turn + gain * source.slope_y) / -2
-    jacobian = np.empty((len(x), MOTIONS + source.looks.shape[1], x.shape[1]), np.complex64)
-    jacobian[:, 0], jacobian[:, 1], jacobian[:, MOTIONS:] = slope_x, slope_y, source.looks
+    jacobian[:, 0], jacobian[:, 1] = slope_x, slope_y
     xx, xy, yx, yy = (slope * away for slope in (slope_x, slope_y) for away in (source.away_x, source.away_y))
     jacobian[:, 2], jacobian[:, 4], jacobian[:, 5] = xx + yy, xx - yy, xy + yx
     jacobian[:, 3] = yx - xy + (2j * gain / source.radius_px).astype(np.complex64) * source.looks[:, 0]
     height, width = refined.shape[1:]
     inside = source.weights * ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
-    off = seen - np.matmul(gains.astype(np.complex64)[:, None], source.looks)[:, 0]
-    weights = _less_if_off(inside, off.real**2 + off.imag**2)
-    return jacobian.view(np.float32), seen.view(np.float32), weights.repeat(2, axis=1)
+    told = seen.view(np.float32)
+    squares = np.square(told - np.matmul(gains.astype(np.float32)[:, None], source.looks.view(np.float32))[:, 0])
+    weights = _less_if_off(inside, squares[:, 0::2] + squares[:, 1::2])
+    return jacobian.view(np.float32), told, weights.repeat(2, axis=1)
 
 
 def _less_if_off(weights: FloatArray, squares: FloatArray) -> FloatArray:

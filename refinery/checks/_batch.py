@@ -45,6 +45,18 @@ class CheckBatch:
         return orientation_field(np.stack([pair.synthetic for pair in self.pairs]))
 
     @cached_property
+    def blurred_field(self) -> ComplexArray:
+        """Fields of the synthetic images blurred by 1 px."""
+        if self.origin is not self:
+            return self.origin.blurred_field
+        images = np.stack([pair.synthetic for pair in self.pairs])
+        for _ in range(2):
+            images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+            images = images[:, :-2] + 2 * images[:, 1:-1] + images[:, 2:]
+            images = (images[:, :, :-2] + 2 * images[:, :, 1:-1] + images[:, :, 2:]) / np.float32(16)
+        return orientation_field(images)
+
+    @cached_property
     def refined_field(self) -> ComplexArray:
         """Fields of the refined images."""
         return orientation_field(np.stack([pair.refined for pair in self.pairs]))

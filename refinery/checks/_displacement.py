@@ -163,10 +163,11 @@ def _part_sums(seen: Seen, padded: ComplexArray, peak: _Place) -> tuple[NDArray[
     """N and E_ref of each of 12 parts of a window in the 3 x 3 px round the peak (M, 12, 3, 3); E_src (M, 12)."""
     around = sliding_window_view(padded, (3, 3), axis=(1, 2))
     found = around[seen.image_of, seen.y + peak[0][:, None] - 1, seen.x + peak[1][:, None] - 1]
-    weights, source = seen.weights[..., None, None], seen.field[..., None, None]
     starts = part_starts(seen.x.shape[1])
-    products = np.add.reduceat(weights * (source.real * found.real + source.imag * found.imag), starts, axis=1)
-    squares = np.add.reduceat(weights * (found.real**2 + found.imag**2), starts, axis=1)
+    real, imag = np.ascontiguousarray(found.real), np.ascontiguousarray(found.imag)
+    source, weights = (seen.weights * seen.field)[..., None, None], seen.weights[..., None, None]
+    products = np.add.reduceat(source.real * real + source.imag * imag, starts, axis=1)
+    squares = np.add.reduceat(weights * (real * real + imag * imag), starts, axis=1)
     return products, squares, np.add.reduceat(seen.energies, starts, axis=1)
 
 

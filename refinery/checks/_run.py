@@ -13,7 +13,7 @@ from refinery.checks._verdict import combine
 from refinery.errors import SampleError
 from refinery.sample import Finding, Pair
 
-_PIXELS_AT_ONCE = 64 * 36 * 60
+_PIXELS_AT_ONCE = 128 * 36 * 60
 
 
 def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Finding]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import EllipsisType
 from typing import Any
 
@@ -46,19 +46,20 @@ def strongest_spot(off: NDArray[Any], source: NDArray[Any], refined: NDArray[Any
         distance = max(side, round(distance_share * short))
         if side not in means:
             means[side] = [square_means(maps, side) for maps in planes]
-        alone = above_usual(_alone(*means[side], distance))
+        alone = above_usual(_alone(means[side], distance))
         strength, corner = highest(alone)
         middles[strength > strengths] = (corner + side // 2)[strength > strengths]
         strengths = np.maximum(strengths, strength)
     return strengths, middles
 
 
-def _alone(off: _Map, source: _Map, refined: _Map, distance: int) -> _Map:
+def _alone(maps: Sequence[_Map], distance: int) -> _Map:
     """min over directions, but FORGIVEN, of the change along the mean change of `off`, less |change of source|.
 
-    Less, too, TEXTURE times the mean change in the middle of all places of the frame. off, source, refined:
-    (C, N, H, W). Returns (N, H, W).
+    Less, too, TEXTURE times the mean change in the middle of all places of the frame. maps: `off`, source and
+    refined, (C, N, H, W) each. Returns (N, H, W).
     """
+    off, source, refined = maps
     parts = list(neighbours((off.shape[2], off.shape[3]), distance))
     mean = np.zeros_like(off)
     for here, there in parts:
@@ -70,11 +71,10 @@ def _alone(off: _Map, source: _Map, refined: _Map, distance: int) -> _Map:
     directions = np.zeros(off.shape[2:], np.intp)
     for here, there in parts:
         directions[here] += 1
-        change = np.minimum(*(((maps[here] - maps[there]) * unit[here]).sum(axis=0) for maps in (off, refined)))
+        change = np.minimum(*(((seen[here] - seen[there]) * unit[here]).sum(axis=0) for seen in (off, refined)))
         change -= np.sqrt(np.square(source[here] - source[there]).sum(axis=0))
         for kept in lowest:
-            rank = kept[here]
-            change, kept[here] = np.maximum(rank, change), np.minimum(rank, change)
+            change, kept[here] = np.maximum(kept[here], change), np.minimum(kept[here], change)
     left = np.maximum(lowest[FORGIVEN] - texture[:, None, None], 0.0)
     return np.where(directions >= MIN_DIRECTIONS, left, 0.0).astype(np.float32)
 

@@ -115,12 +115,12 @@ def mask_windows(masks: Sequence[NDArray[Any]]) -> Windows:
     """The two-pixel band on both sides of a mask's edge; each mask is (H, W) bool and has an edge."""
     places = np.empty((len(masks), 2, POINTS_PER_WINDOW), np.intp)
     around = np.empty((len(masks), POINTS_PER_WINDOW, _NEAR.size, _NEAR.size), bool)
-    areas = np.empty(len(masks))
+    areas, steps = np.empty(len(masks)), np.arange(POINTS_PER_WINDOW)
     for i, mask in enumerate(masks):
         whole = np.asarray(mask, dtype=bool)
         band = _around(*_band_places(whole))
         areas[i] = len(band[0])
-        chosen = np.linspace(0, len(band[0]) - 1, POINTS_PER_WINDOW).round().astype(np.intp)
+        chosen = np.rint(steps * ((len(band[0]) - 1) / (POINTS_PER_WINDOW - 1))).astype(np.intp)
         places[i] = rows, columns = band[0][chosen], band[1][chosen]
         near_rows = (rows[:, None, None] + _NEAR[:, None]).clip(0, whole.shape[0] - 1)
         around[i] = whole[near_rows, (columns[:, None, None] + _NEAR).clip(0, whole.shape[1] - 1)]

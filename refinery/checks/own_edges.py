@@ -65,12 +65,17 @@ def _fails_by_window(measured: MeasuredLabels, context: CheckContext) -> NDArray
     found, names = measured.found, [label.name for _, label in measured.jobs]
     shift, spread = _across(measured.windows, found.shift_px, found.covariance)
     sigmas, axes = principal_sigmas(spread)
-    in_sigmas = np.array([context.threshold("geometry.fail_sigmas", name, FAIL_SIGMAS) for name in names])
-    in_px = np.array([context.threshold("geometry.fail_px", name, np.inf) for name in names])
+    limits = {name: _limits(context, name) for name in set(names)}
+    tolerance, in_sigmas, in_px = np.array([limits[name] for name in names]).T
     by_sigmas = lower_bound_px(shift, axes, in_sigmas[:, None] * np.maximum(sigmas, 1e-3))
     lower = np.maximum(by_sigmas, lower_bound_px(shift, axes, np.repeat(in_px[:, None], 2, axis=1)))
-    beyond = lower > [context.tolerance(name) for name in names]
-    return np.asarray((beyond | found.at_border) & (found.confidence >= context.confidence_gate))
+    return np.asarray(((lower > tolerance) | found.at_border) & (found.confidence >= context.confidence_gate))
+
+
+def _limits(context: CheckContext, name: str) -> tuple[float, float, float]:
+    """Tolerance in px, and what `geometry` takes off a shift, in standard errors and in px."""
+    in_sigmas = context.threshold("geometry.fail_sigmas", name, FAIL_SIGMAS)
+    return context.tolerance(name), in_sigmas, context.threshold("geometry.fail_px", name, np.inf)
 
 
 def _compared(
