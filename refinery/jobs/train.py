@@ -41,12 +41,11 @@ def train(
     from refinery.training import distributed
 
     distributed.begin()
-    try:
-        watching = (observer or Silent()) if distributed.is_first() else Silent()
-        with ExitStack() as stack:
-            return _train(_plan(config, table or {}, resume, watching, stack), watching, overrides or {})
-    finally:
-        distributed.end()
+    watching = (observer or Silent()) if distributed.is_first() else Silent()
+    with ExitStack() as stack:
+        result = _train(_plan(config, table or {}, resume, watching, stack), watching, overrides or {})
+    distributed.end()
+    return result
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,9 @@ def begin() -> None:
 
 
 def end() -> None:
-    """Leave the other processes."""
+    """Wait until all processes have come this far, and leave them; one that failed must not wait: it just ends."""
     if dist.is_initialized():
+        dist.barrier()
         dist.destroy_process_group()
 
 
