@@ -65,7 +65,7 @@ ARMS: dict[str, dict[str, dict[str, Settings]]] = {
     },
     "pix2pix": {
         "loss": {"both": {}, "L1": {"adversarial": 0.0}, "cGAN": {"lambda_l1": 0.0}},
-        "patch": {"1": {"patch_px": 1}, "16": {"patch_px": 16}, "70": {"patch_px": 70}, "286": {"patch_px": 286}},
+        "patch": {"1": {"patch_px": 1}, "16": {"patch_px": 16}, "70": {}, "286": {"patch_px": 286}},
         "skips": {"U-Net": {}, "none": {"skips": False}},
     },
 }

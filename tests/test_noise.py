@@ -11,12 +11,15 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from refinery.artifact import Artifact, Manifest, load
+from refinery.checks import CheckBatch, CheckContext, calibrate
+from refinery.checks import colour as colour_check
 from refinery.config import RefineConfig
 from refinery.jobs.refine import refine
 from refinery.journal import Journal
 from refinery.runtime.batching import Fit, refine_images
 from refinery.runtime.latent import latents_of
 from refinery.runtime.session import open_session
+from refinery.sample import Label, Pair, Sample
 
 KEYS = ["a", "b", "folder/c", "\udcff"]
 
@@ -134,3 +137,16 @@ def test_a_refiner_that_makes_colour_of_gray_writes_colour_files_and_checks_thei
 def test_a_manifest_that_denies_the_noise_is_refused(tmp_path):
     with pytest.raises(Exception, match=r"takes 1 latent number\(s\), but its manifest.json says 0"):
         load(write_artifact(tmp_path, noisy()))
+
+
+def test_the_colours_of_what_was_gray_are_no_objection():
+    generator = np.random.default_rng(0)
+    box = Label("box", "box", np.array([4.0, 4.0, 11.0, 11.0]))
+    pairs = []
+    for i in range(12):
+        gray = np.repeat(generator.uniform(-1, 1, (16, 16, 1)), 3, axis=2).astype(np.float32)
+        colour = gray * np.array([1.0, 0.3, -0.2], np.float32)
+        pairs.append(Pair(Sample(str(i), f"{i}.png"), gray, colour, (box,)))
+    context = calibrate(pairs, CheckContext())
+    assert not any(key.startswith("colour.") for key in context.thresholds)
+    assert colour_check.check(CheckBatch(pairs), context) == [[]] * 12

@@ -13,6 +13,9 @@ def merged(files: Iterable[Sequence[Label]]) -> tuple[Label, ...]:
 
     Characters that a terminal would obey are replaced in names and classes.
     """
+    files = [file for file in files if file]
+    if len(files) == 1 and _counted(files[0]):
+        return tuple(map(_printable, files[0]))
     labels: list[Label] = []
     taken: set[tuple[str, int]] = set()
     last: dict[str, int] = {}
@@ -34,6 +37,11 @@ def merged(files: Iterable[Sequence[Label]]) -> tuple[Label, ...]:
             prefix = _prefix(one.name)
             highest[prefix] = max(highest.get(prefix, -1), one.item)
     return tuple(labels)
+
+
+def _counted(file: Sequence[Label]) -> bool:
+    """Whether no name of a file has an item twice: then its labels stay as they are."""
+    return len({(label.name, label.item) for label in file}) == len(file) and all(x.name.isprintable() for x in file)
 
 
 def _prefix(name: str) -> str:

@@ -29,6 +29,8 @@ def numbers(value: Any) -> Point | None:
         value = value[1:-1].split(",")
     if not isinstance(value, list | tuple) or not value:
         return None
+    if set(map(type, value)) == {float}:
+        return tuple(value)
     found = []
     for item in value:
         one = number(item)

@@ -28,7 +28,8 @@ def labels_in(tree: Any, path: str, height: int, item: int = 0) -> tuple[Label, 
             raise LabelError(
                 f"{path}: more than {MAX_LABELS} labels for one image; expected a sidecar of this image only"
             )
-        labels.append(replace(label, item=walk.free_item(label.name, wanted)))
+        free = walk.free_item(label.name, wanted)
+        labels.append(label if label.item == free else replace(label, item=free))
     return tuple(labels)
 
 

@@ -38,18 +38,28 @@ class CheckBatch:
         return height, width
 
     @cached_property
+    def synthetic_images(self) -> FloatArray:
+        """The synthetic images: (N, H, W, C)."""
+        return self.origin.synthetic_images if self.origin is not self else np.stack([p.synthetic for p in self.pairs])
+
+    @cached_property
+    def refined_images(self) -> FloatArray:
+        """The refined images: (N, H, W, C)."""
+        return np.stack([pair.refined for pair in self.pairs])
+
+    @cached_property
     def synthetic_field(self) -> ComplexArray:
         """Fields of the synthetic images."""
         if self.origin is not self:
             return self.origin.synthetic_field
-        return orientation_field(np.stack([pair.synthetic for pair in self.pairs]))
+        return orientation_field(self.synthetic_images)
 
     @cached_property
     def blurred_field(self) -> ComplexArray:
         """Fields of the synthetic images blurred by 1 px."""
         if self.origin is not self:
             return self.origin.blurred_field
-        images = np.stack([pair.synthetic for pair in self.pairs])
+        images = self.synthetic_images
         for _ in range(2):
             images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
             images = images[:, :-2] + 2 * images[:, 1:-1] + images[:, 2:]
@@ -59,29 +69,29 @@ class CheckBatch:
     @cached_property
     def refined_field(self) -> ComplexArray:
         """Fields of the refined images."""
-        return orientation_field(np.stack([pair.refined for pair in self.pairs]))
+        return orientation_field(self.refined_images)
 
     @cached_property
     def synthetic_smoothed(self) -> FloatArray:
         """Means over 3 x 3 px of the synthetic images: (N, H, W, C)."""
         if self.origin is not self:
             return self.origin.synthetic_smoothed
-        return _smoothed(np.stack([pair.synthetic for pair in self.pairs]))
+        return _smoothed(self.synthetic_images)
 
     @cached_property
     def refined_smoothed(self) -> FloatArray:
         """The same of the refined images."""
-        return _smoothed(np.stack([pair.refined for pair in self.pairs]))
+        return _smoothed(self.refined_images)
 
     @cached_property
     def newly_clipped(self) -> NDArray[np.bool_]:
         """Pixels that are black or white in all channels of the refined image and not in its source: (N, H, W)."""
-        found = self._clipped([pair.refined for pair in self.pairs])
-        return found & ~self._clipped([pair.synthetic for pair in self.pairs]) if found.any() else found
+        found = self._clipped(self.refined_images)
+        return found & ~self._clipped(self.synthetic_images) if found.any() else found
 
     @staticmethod
-    def _clipped(images: Sequence[FloatArray]) -> NDArray[np.bool_]:
-        values = np.abs(np.stack(images))
+    def _clipped(images: FloatArray) -> NDArray[np.bool_]:
+        values = np.abs(images)
         clipped = values[..., 0] >= CLIPPED
         for channel in range(1, values.shape[3]):
             clipped &= values[..., channel] >= CLIPPED
@@ -91,5 +101,9 @@ class CheckBatch:
 def _smoothed(images: FloatArray) -> FloatArray:
     """Means over 3 x 3 px: (N, H, W, C)."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    down = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
-    return np.asarray((down[:, :, :-2] + down[:, :, 1:-1] + down[:, :, 2:]) / np.float32(9))
+    down = padded[:, :-2] + padded[:, 1:-1]
+    down += padded[:, 2:]
+    means = down[:, :, :-2] + down[:, :, 1:-1]
+    means += down[:, :, 2:]
+    means /= np.float32(9)
+    return np.asarray(means)

@@ -30,11 +30,14 @@ _PIXELS_AT_ONCE = 64 * 36 * 60
 _Null = Mapping[str, list[float]]
 
 
-def calibrate(pairs: Sequence[Pair], context: CheckContext, seed: int = 0) -> CheckContext:
+def calibrate(
+    pairs: Sequence[Pair], context: CheckContext, seed: int = 0, unmoved: Sequence[Pair] = ()
+) -> CheckContext:
     """The context with thresholds for `context.false_alarms`; as it is with fewer than 8 pairs.
 
     The null: the synthetic images under edits of appearance alone that are matched to what the refiner did (see
     `null_pairs`); the refined images themselves are not in it, so that a refiner that moves labels does not widen it.
+    unmoved: pairs that are known to have the same labels, such as a label map and its photo; they are one more kind.
     A check that can be calibrated has `statistics(batch, context)` and SHARES (of the false alarms), DEFAULTS and
     LIMITS by quantity; it may have `learn(pairs)`. Thresholds are "CHECK.QUANTITY:LABEL" with at least 48 objects of
     that name, and "CHECK.QUANTITY" over all. "calibration.pairs", "calibration.objects" and "calibration.false_alarms"
@@ -45,7 +48,7 @@ def calibrate(pairs: Sequence[Pair], context: CheckContext, seed: int = 0) -> Ch
         return context
     thresholds = dict(_learned(chosen))
     learned = replace(context, thresholds=thresholds)
-    null = _null(chosen, learned, np.random.default_rng(seed))
+    null = _null(chosen, learned, np.random.default_rng(seed), _chosen(unmoved))
     for name in _calibrated_checks():
         thresholds |= _thresholds(name, null, context.false_alarms)
     thresholds |= _scales(null)
@@ -92,13 +95,13 @@ def _learned(pairs: Sequence[Pair]) -> Iterator[tuple[str, float]]:
 
 
 def _null(
-    pairs: Sequence[Pair], context: CheckContext, rng: np.random.Generator
+    pairs: Sequence[Pair], context: CheckContext, rng: np.random.Generator, unmoved: Sequence[Pair]
 ) -> Mapping[str, dict[str, list[float]]]:
     """Values by "CHECK.QUANTITY:LABEL" and kind of edit."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     names = list(_calibrated_checks())
     size = max(1, _PIXELS_AT_ONCE // pairs[0].synthetic.size)
-    for kind, edited in null_pairs(pairs, rng):
+    for kind, edited in [*null_pairs(pairs, rng), ("unmoved", unmoved)]:
         for start in range(0, len(edited), size):
             batch = CheckBatch(edited[start : start + size])
             for name in names:

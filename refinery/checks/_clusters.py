@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -28,21 +29,27 @@ class Clusters:
     """
 
     def __init__(self, dims: int) -> None:
-        self._by_sequence = np.zeros((BUCKETS, 1 + dims))
-        self._by_block = np.zeros((BUCKETS, 1 + dims))
+        self._dims = dims
+        self._by_sequence: dict[int, list[float]] = {}
+        self._by_block: dict[int, list[float]] = {}
 
-    def add(self, key: str, place: int, value: NDArray[np.float64]) -> None:
-        """Take one value. key: of its sample. place: of the sample in the stream."""
-        row = np.concatenate(([1.0], value))
-        self._by_sequence[bucket(sequence_of(key))] += row
-        self._by_block[place // BLOCK_SAMPLES % BUCKETS] += row
+    def add(self, key: str, place: int, value: Sequence[float]) -> None:
+        """Take one value of as many numbers. key: of its sample. place: of the sample in the stream."""
+        by_sequence = self._by_sequence.setdefault(bucket(sequence_of(key)), [0.0] * (1 + self._dims))
+        by_block = self._by_block.setdefault(place // BLOCK_SAMPLES % BUCKETS, [0.0] * (1 + self._dims))
+        for sums in (by_sequence, by_block):
+            sums[0] += 1.0
+            for axis, number in enumerate(value, 1):
+                sums[axis] += number
 
     def chosen(self) -> tuple[str, NDArray[np.float64]]:
         """What is drawn, "sequence" or "block of 16 samples", and the sums (K, 1 + dims) of those with any value."""
-        by_sequence = self._by_sequence[self._by_sequence[:, 0] > 0]
-        if len(by_sequence) >= MIN_SEQUENCES:
-            return "sequence", by_sequence
-        return f"block of {BLOCK_SAMPLES} samples", self._by_block[self._by_block[:, 0] > 0]
+        if len(self._by_sequence) >= MIN_SEQUENCES:
+            return "sequence", self._sorted(self._by_sequence)
+        return f"block of {BLOCK_SAMPLES} samples", self._sorted(self._by_block)
+
+    def _sorted(self, sums: Mapping[int, list[float]]) -> NDArray[np.float64]:
+        return np.array([sums[place] for place in sorted(sums)], dtype=np.float64).reshape(-1, 1 + self._dims)
 
 
 def bootstrap_means(sums: NDArray[np.float64]) -> NDArray[np.float64]:

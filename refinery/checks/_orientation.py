@@ -33,15 +33,20 @@ def orientation_field(images: FloatArray) -> ComplexArray:
     common = _neighbour_sums(padded, 3)
     gradient_x = _pair_sum(common[..., 1:] - common[..., :-1], 2)
     gradient_y = _pair_sum(common[:, :, 1:] - common[:, :, :-1], 3)
-    squared_x, squared_y = (gradient_x**2).sum(axis=1), (gradient_y**2).sum(axis=1)
     jxy = _neighbour_sums((gradient_x * gradient_y).sum(axis=1)[:, None], 2)[:, 0]
+    squared_x, squared_y = (_channel_sum(np.square(side, out=side)) for side in (gradient_x, gradient_y))
     trace = _neighbour_sums((squared_x + squared_y)[:, None], 2)[:, 0]
     difference = _neighbour_sums((squared_x - squared_y)[:, None], 2)[:, 0]
     scale = 1.0 / (trace + _noise_floor(trace)[:, None, None])
     field = np.empty(trace.shape, np.complex64)
-    field.real = difference * scale
-    field.imag = 2.0 * jxy * scale
+    np.multiply(difference, scale, out=field.real)
+    np.multiply(np.multiply(jxy, 2.0, out=jxy), scale, out=field.imag)
     return field
+
+
+def _channel_sum(maps: FloatArray) -> FloatArray:
+    """Sum over the channels of (N, C, H, W); of one channel without a copy."""
+    return np.asarray(maps[:, 0] if maps.shape[1] == 1 else maps.sum(axis=1))
 
 
 def _noise_floor(trace: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ from refinery.sample import Label
 MAX_SAMPLES = 65_536
 """Of a mask's pixels and what lies round them: of larger ones every second pixel is looked at, or every third."""
 
+AREAS = ("box", "instance_mask", "semantic_mask")
 _STILL = np.zeros((2, 2))
 _Array = NDArray[np.float64]
 
@@ -30,6 +31,8 @@ def moved_iou(label: Label, shift_px: tuple[float, float], linear: _Array = _STI
 
 def bent_iou(label: Label, shift_px: _Array, linear: _Array, about: _Array) -> float | None:
     """`moved_iou` under x -> x + shift + linear (x - about), to four digits."""
+    if label.type not in AREAS:
+        return None
     if linear.any():
         shift_px = shift_px + linear @ (_centre(label) - about)
     across, down = shift_px.tolist()

@@ -6,7 +6,9 @@ move of which 95% change the answer at least as much as was seen (Neyman's const
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,22 +38,42 @@ def table(details: Mapping[str, Any], name: str, columns: int) -> Array:
     return rows if bool((np.diff(rows[:, 0]) > 0).all()) else empty
 
 
-def upper_bound(known: ProbedLabel, change: float, usual: float) -> float:
-    """The largest move that may be behind this change of the answer, with 95% probability; in the label's unit.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Moves of known size, growing, and how much 95% of those and of all larger ones change the answer at least.
 
-    usual: what looks alone change 95% of the answers by; the bound is at least `change` + `usual`. Beyond the largest
-    move that was measured, answers are taken to fall short by as much as there.
+    Both begin with 0, and have nothing more where it was not measured.
     """
+
+    sizes: tuple[float, ...] = (0.0,)
+    least: tuple[float, ...] = (0.0,)
+
+    def upper_bound(self, change: float, usual: float) -> float:
+        """The largest move that may be behind this change of the answer, with 95% probability; in the label's unit.
+
+        usual: what looks alone change 95% of the answers by; the bound is at least `change` + `usual`. Beyond the
+        largest move that was measured, answers are taken to fall short by as much as there.
+        """
+        sizes, least = self.sizes, self.least
+        if len(sizes) == 1:
+            return change + usual
+        if change >= least[-1]:
+            return max(change + usual, sizes[-1] + change - least[-1])
+        above = bisect.bisect_right(least, change)
+        share = (change - least[above - 1]) / (least[above] - least[above - 1])
+        return max(change + usual, sizes[above - 1] + share * (sizes[above] - sizes[above - 1]))
+
+
+def reach_of(known: ProbedLabel) -> Reach:
+    """What a probe's answers about a label reach."""
     rows = table(known.details, "reach", 2)
-    if not len(rows):
-        return change + usual
-    sizes, least = np.append(0.0, rows[:, 0]), np.append(0.0, rows[:, 1])
-    least = np.minimum.accumulate(least[::-1])[::-1]
-    if change >= least[-1]:
-        return max(change + usual, float(sizes[-1] + change - least[-1]))
-    above = int(np.searchsorted(least, change, side="right"))
-    share = (change - least[above - 1]) / (least[above] - least[above - 1])
-    return max(change + usual, float(sizes[above - 1] + share * (sizes[above] - sizes[above - 1])))
+    least = np.minimum.accumulate(np.append(0.0, rows[:, 1])[::-1])[::-1]
+    return Reach((0.0, *rows[:, 0].tolist()), tuple(least.tolist()))
+
+
+def upper_bound(known: ProbedLabel, change: float, usual: float) -> float:
+    """The upper bound of a move, see `Reach.upper_bound`."""
+    return reach_of(known).upper_bound(change, usual)
 
 
 def looks_bound(known: ProbedLabel, share: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ _SMALLEST, _LARGEST, _BINS = 1e-3, 1e5, 920
 _EDGES = np.geomspace(_SMALLEST, _LARGEST, _BINS + 1)
 """Bins 2% wide: a quantile read from them is right to 1%."""
 
+_EDGES_LIST: list[float] = _EDGES.tolist()
 REASONS = 32
 """Different reasons for which a label is not checkable that are counted."""
 POWER = 0.9
@@ -50,10 +52,10 @@ class _Column:
             self.iou_count += 1
         if finding.drift is None:
             return
-        self.histogram[np.searchsorted(_EDGES, finding.drift, side="right")] += 1
-        self.drifts.add(key, place, np.array([finding.drift]))
+        self.histogram[bisect.bisect_right(_EDGES_LIST, finding.drift)] += 1
+        self.drifts.add(key, place, (finding.drift,))
         if finding.shift_px is not None:
-            self.shifts.add(key, place, np.array(finding.shift_px))
+            self.shifts.add(key, place, finding.shift_px)
 
     def quantile(self, share: float) -> float | None:
         """Middle of the bin in which this share of the measured drifts is reached; None when there are none."""

@@ -69,7 +69,7 @@ def learn(pairs: Sequence[Pair]) -> Mapping[str, float]:
     """The dataset's colour map as thresholds "colour.map.K", K < 8; empty for gray images."""
     inputs, outputs = np.zeros((4, 4)), np.zeros((4, 2))
     for pair in pairs:
-        if pair.synthetic.shape[2] == 3:
+        if _is_coloured(pair):
             features, target = _colours([pair], _grid(pair.synthetic.shape[:2]))
             inputs += features[0].T @ features[0] / features.shape[1]
             outputs += features[0].T @ target[0] / features.shape[1]
@@ -82,7 +82,8 @@ def learn(pairs: Sequence[Pair]) -> Mapping[str, float]:
 def _quantities(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[int, Label, dict[str, float]]]:
     """(pair, label, {"off_map", "turned"}) of each label that says which pixels are its object's; 0 = on the map."""
     jobs = [(i, label) for i, pair in enumerate(batch.pairs) for label in pair.labels if _has_colour(label)]
-    if batch.pairs[0].synthetic.shape[2] != 3 or not jobs:
+    jobs = [job for job in jobs if _is_coloured(batch.pairs[job[0]])]
+    if not jobs:
         return
     places, image_of = _grid(batch.size_hw), np.array([i for i, _ in jobs])
     features, target = (values[image_of] for values in _colours(batch.pairs, places))
@@ -114,6 +115,12 @@ def _turned(expected: _Map, target: _Map, whole: _Places, outside: _Places) -> _
     products = (target[..., 0] + 1j * target[..., 1]) * (hoped[..., 0] - 1j * hoped[..., 1])
     mean = (products * whole).sum(axis=1) / np.maximum(whole.sum(axis=1), 1)
     return np.asarray(1.0 - (mean.real + MIN_PRODUCT) / (np.abs(mean) + MIN_PRODUCT))
+
+
+def _is_coloured(pair: Pair) -> bool:
+    """Whether the source has colours of its own: a label map, or a gray image with a colour partner, has none."""
+    image = pair.synthetic
+    return image.shape[2] == 3 and not np.array_equal(image[..., 0], image[..., 1])
 
 
 def _has_colour(label: Label) -> bool:

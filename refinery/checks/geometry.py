@@ -15,7 +15,7 @@ from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, MIN_EXTENT_PX, MeasuredLabels, measured_labels
 from refinery.checks._outline import upper_moves_px
-from refinery.checks._overlap import bent_iou
+from refinery.checks._overlap import AREAS, bent_iou
 from refinery.checks._uncertainty import FAIL_SIGMAS, lower_bound_px, principal_sigmas, upper_bound_px
 from refinery.sample import Finding, Label, Verdict
 
@@ -49,10 +49,10 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
             for i, label in measured.jobs:
                 findings[i].append(_finding(label, "not_checkable", reason))
             continue
-        drifts = _drifts(measured, motions, context)
-        for m, (i, label) in enumerate(measured.jobs):
-            iou = None if motions is None else partial(bent_iou, label, *motions.of(m))
-            findings[i].append(_judge(label, measured, m, drifts[m], iou, context))
+        drifts, unclear = _drifts(measured, motions, context), measured.found.confidence < context.confidence_gate
+        for m, (unsure, (i, label)) in enumerate(zip(unclear.tolist(), measured.jobs, strict=True)):
+            iou = None if motions is None or label.type not in AREAS else partial(bent_iou, label, *motions.of(m))
+            findings[i].append(_judge(label, measured, m, drifts[m], unsure, iou, context))
     return findings
 
 
@@ -95,18 +95,27 @@ def _drifts(measured: MeasuredLabels, motions: OutlineMotions | None, context: C
     The lower bound is that of the shift alone: no outline goes less far than its middle.
     """
     names = [label.name for _, label in measured.jobs]
-    fail_sigmas = np.array([context.threshold("geometry.fail_sigmas", name, FAIL_SIGMAS) for name in names])
-    scale = np.array([context.threshold("geometry.scale", name, 1.0) for name in names])
+    limits = {name: _limits(context, name) for name in set(names)}
+    fail_sigmas, fail_px, scale = np.array([limits[name] for name in names]).T
     shift, spread, sigmas, axes = _seen(measured)
     length = np.hypot(shift[:, 0], shift[:, 1])
-    fail_px = np.array([context.threshold("geometry.fail_px", name, np.inf) for name in names])[:, None]
     by_sigmas = lower_bound_px(shift, axes, fail_sigmas[:, None] * sigmas)
-    lower = np.maximum(by_sigmas, lower_bound_px(shift, axes, np.repeat(fail_px, 2, axis=1)))
+    lower = np.maximum(by_sigmas, lower_bound_px(shift, axes, np.repeat(fail_px[:, None], 2, axis=1)))
     upper = upper_bound_px(shift, spread * scale[:, None, None] ** 2)
     if motions is not None:
         length, upper = np.maximum(motions.drift_px, lower), np.fmax(upper, motions.upper_px)
     columns = (length, lower, upper, sigmas[:, 0], sigmas[:, 1], _parts_px(measured))
     return [_Drift(*row) for row in np.stack(columns, axis=1).tolist()]
+
+
+def _limits(context: CheckContext, name: str) -> tuple[float, float, float]:
+    """What is taken off a shift before it counts, in standard errors and in px, and what its spread is scaled by."""
+    in_sigmas = context.threshold("geometry.fail_sigmas", name, FAIL_SIGMAS)
+    return (
+        in_sigmas,
+        context.threshold("geometry.fail_px", name, np.inf),
+        context.threshold("geometry.scale", name, 1.0),
+    )
 
 
 def _parts_px(measured: MeasuredLabels) -> NDArray[Any]:
@@ -142,6 +151,7 @@ def _judge(
     labels: MeasuredLabels,
     m: int,
     drift: _Drift,
+    unsure: bool,
     iou: Callable[[], float | None] | None,
     context: CheckContext,
 ) -> Finding:
@@ -154,7 +164,7 @@ def _judge(
         return _finding(label, "not_checkable", unseen)
     if clipped[m] > MAX_CLIPPED:
         return _finding(label, "abstain", f"unreadable: {clipped[m]:.0%} of it are black or white")
-    if measured.confidence[m] < context.confidence_gate:
+    if unsure:
         return _finding(label, "abstain", f"not clearly found again (confidence {measured.confidence[m]:.2f})")
     dx, dy = measured.shift_px[m].tolist()
     found = partial(

@@ -66,8 +66,8 @@ def _judge(place: NDArray[np.intp] | None, empty: bool) -> Finding:
 def _quantities(batch: CheckBatch) -> dict[str, tuple[NDArray[Any], NDArray[np.intp]]]:
     """Of each pair how strong its strongest new blob and colour are (N,), and where their middle is (N, 2), (x, y)."""
     source, refined = (
-        np.moveaxis(_cells(np.moveaxis(np.stack(images), 3, 1)), 1, 3)
-        for images in ([pair.synthetic for pair in batch.pairs], [pair.refined for pair in batch.pairs])
+        np.moveaxis(_cells(np.moveaxis(images, 3, 1)), 1, 3)
+        for images in (batch.synthetic_images, batch.refined_images)
     )
     strengths, middles = strongest_spot(unexpected_colours(source, refined), source, refined)
     return {"blob": _blobs(batch), "colour": (strengths, middles * CELL_PX)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,12 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
     for measured in measured_labels(batch, context.radius_px):
         values = _quantities(batch, measured)
-        for m, (i, label) in enumerate(measured.jobs):
-            if not values or label.name == IMAGE_LABEL or not _judgeable(measured, m):
-                continue
-            over = [name for name in values if values[name][m] > _limit(context, name, label.name)]
-            if over:
+        limits = _limits(context, [label.name for _, label in measured.jobs])
+        missing = {name: values[name] > limits[name] for name in values}
+        for m in np.flatnonzero(np.logical_or.reduce([*missing.values()])).tolist() if missing else ():
+            i, label = measured.jobs[m]
+            if label.name != IMAGE_LABEL and _judgeable(measured, m):
+                over = [name for name in values if missing[name][m]]
                 share = 1.0 - values[over[0]][m]
                 what = "gone" if over[0] == "gone" else "partly covered"
                 reason = f"{what}: at most {share:.0%} of {'it' if what == 'gone' else 'a part'} found again"
@@ -56,8 +57,12 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     return findings
 
 
-def _limit(context: CheckContext, quantity: str, label: str) -> float:
-    return context.threshold(f"presence.{quantity}", label, DEFAULTS[quantity])
+def _limits(context: CheckContext, labels: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """The most that each quantity may be, for each of M labels: (M,)."""
+    return {
+        quantity: np.array([context.threshold(f"presence.{quantity}", name, default) for name in labels])
+        for quantity, default in DEFAULTS.items()
+    }
 
 
 def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, str, float]]:

@@ -15,11 +15,12 @@ from refinery.checks._prober import NEEDED_POWER, Place, ProbedLabel
 from refinery.checks._reach import (
     LEAST_DIGITS,
     MOST_DIGITS,
+    Reach,
     digits_of,
     found_share,
     least_sure,
     looks_bound,
-    upper_bound,
+    reach_of,
 )
 from refinery.sample import Finding, Label, Verdict
 
@@ -119,6 +120,7 @@ class _Limits:
     usual: float
     alarm: float
     sure: float
+    reach: Reach
 
 
 def _judge(known: ProbedLabel, seen: Reading, context: CheckContext) -> dict[tuple[int, Place], Finding]:
@@ -126,7 +128,7 @@ def _judge(known: ProbedLabel, seen: Reading, context: CheckContext) -> dict[tup
     decide = {"class": _judge_class, "region": _judge_region}.get(known.form, _judge_measure)
     tolerance = context.tolerance(known.name, known.unit, known.spread)
     usual, alarm = looks_bound(known, 0.95), looks_bound(known, 1.0 - context.false_alarms)
-    limits = _Limits(tolerance, usual, alarm, least_sure(known, context))
+    limits = _Limits(tolerance, usual, alarm, least_sure(known, context), reach_of(known))
     found = [decide(known, label, seen, row, limits) for row, label in enumerate(seen.labels)]
     return dict(zip(zip(seen.owners, seen.places, strict=True), found, strict=True))
 
@@ -141,7 +143,7 @@ def _judge_measure(known: ProbedLabel, label: Label, seen: Reading, row: int, li
     tolerance, lower, upper = (
         limits.tolerance,
         max(0.0, drift - limits.alarm),
-        upper_bound(known, drift, limits.usual),
+        limits.reach.upper_bound(drift, limits.usual),
     )
     bounds = (round(drift, 4), round(lower, 4), round(upper, 4))
     shift, iou = moved_by(known, seen, row)

@@ -33,11 +33,13 @@ def make_judges(
     context: CheckContext,
     config: TrainConfig,
     say: Callable[[str], None],
+    targets: Any = None,
 ) -> Judges:
     """Train the probe out of fold on all synthetic images, measure it against what this refiner does, calibrate.
 
     checkpoint: of the refiner that will be exported. synthetic, held_out: ImageSets. The probe shares no network with
-    the guides that shaped the refiner.
+    the guides that shaped the refiner. targets: an ImageSet, what `held_out` should become, where images are paired:
+    the checks are calibrated on these partners too, whose labels are the same however they look.
     """
     refine = _refiner_of(checkpoint)
     pairs = _pairs(reader, held_out, refine)
@@ -52,8 +54,9 @@ def make_judges(
 
         files = export_probe(probe)
         context = replace(context, probe=probe.prober())
+    unmoved = [] if targets is None else _partners(pairs, targets)
     decoys = [(pair.sample.key, pair.synthetic) for pair in pairs[:: max(1, len(pairs) // 32)]]
-    return Judges(files, dict(calibrate(pairs, context.with_decoys(decoys), config.seed).thresholds))
+    return Judges(files, dict(calibrate(pairs, context.with_decoys(decoys), config.seed, unmoved).thresholds))
 
 
 def _probe(
@@ -89,6 +92,14 @@ def _pairs(reader: LabelReader, held_out: Any, refine: Refine) -> list[Pair]:
     after = [to_float(from_float(image, held_out.bits)) for image in refine(synthetic)]
     before = [as_channels(image, after[0].shape[2]) for image in synthetic]
     return [Pair(*row) for row in zip(held_out.samples, before, after, labels, strict=True)]
+
+
+def _partners(pairs: Sequence[Pair], targets: Any) -> list[Pair]:
+    """The held-out samples and the images they are partners of, in the channels of the refined ones."""
+    return [
+        replace(pair, refined=as_channels(to_float(image), pair.refined.shape[2]))
+        for pair, image in zip(pairs, targets.images, strict=True)
+    ]
 
 
 def _refiner_of(path: Path) -> Refine:

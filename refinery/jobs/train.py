@@ -156,7 +156,9 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
     if outcome.stopped_by == "interrupt":
         observer.say(f"stopped at step {outcome.step}; go on with: refinery train --resume {folder.path}")
         return {"run": str(folder.path), "steps": outcome.step, "stopped_by": "interrupt", "artifact": None}
-    judges = make_judges(folder.best, reader, data.synthetic, data.held_out, context, config, observer.say)
+    judges = make_judges(
+        folder.best, reader, data.synthetic, data.held_out, context, config, observer.say, data.targets
+    )
     return _finish(folder, outcome, judges)
 
 

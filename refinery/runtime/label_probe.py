@@ -19,6 +19,9 @@ Runner = Callable[[FloatArray], FloatArray]
 """(B, C, h, w) float32 in [-1, 1] to the answers of M networks, (B, M, A) float32."""
 
 IMAGE, OBJECT = "image", "object"
+PIXELS_AT_ONCE = 16 * 36 * 60
+"""Of the canvases of one inference: what passes between the layers then stays in the processor's cache."""
+
 SIZE_SLACK = 1.25
 """Images this much larger or smaller than those the probe was measured on are not answered."""
 
@@ -123,7 +126,7 @@ class LabelProbe:
             rows = np.flatnonzero(of_row == fold)
             if not len(rows):
                 continue
-            own = run(canvases if len(rows) == len(of_row) else canvases[rows])
+            own = _in_slices(run, canvases if len(rows) == len(of_row) else canvases[rows])
             if own.ndim != 3 or own.shape[0] != len(rows) or own.shape[2] != self.views[name].outputs:
                 raise ModelError(
                     f"the label probe ({name}s) answers {own.shape}; its manifest says ({len(rows)}, networks, "
@@ -134,6 +137,14 @@ class LabelProbe:
             answers[rows] = own
         assert answers is not None, "fold_of gives folds that have networks"
         return answers
+
+
+def _in_slices(run: Runner, canvases: FloatArray) -> FloatArray:
+    """Answers about all canvases (B, C, h, w), some at a time; an answer does not depend on what it came with."""
+    size = max(1, PIXELS_AT_ONCE // (canvases.shape[2] * canvases.shape[3]))
+    if len(canvases) <= size:
+        return run(canvases)
+    return np.concatenate([run(canvases[start : start + size]) for start in range(0, len(canvases), size)])
 
 
 def _joined(answers: Sequence[Answers]) -> Answers:
