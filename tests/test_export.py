@@ -14,13 +14,16 @@ from stream import refinery
 from tiny import SIMGAN
 
 from refinery import artifact
+from refinery.artifact import INPUT
 from refinery.config import ExportConfig
 from refinery.errors import ModelError, OutputError
-from refinery.export import measure_parity, rebuild, to_onnx
+from refinery.export import _view_to_onnx, measure_parity, rebuild, to_onnx
 from refinery.jobs.export import export
-from refinery.networks import resnet_refiner
+from refinery.networks import label_probe, resnet_refiner
+from refinery.runtime.label_probe import View
 from refinery.training import checkpoint
 from refinery.training.methods.simgan import Settings, build_refiner
+from refinery.training.probe import TrainedView
 
 HEADS = {
     "residual": {},
@@ -212,3 +215,19 @@ def test_a_folder_that_cannot_be_made(run, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="the artifact cannot be written"):
         export(ExportConfig(run=str(run), out=str(tmp_path / "file" / "artifact")))
+
+
+@pytest.mark.parametrize("settings", [{"points": 1, "dense": 9}, {"points": 2, "dense": 3, "regions": 3}])
+def test_an_exported_probe_answers_the_same_bits_wherever_an_image_stands_in_its_batch(settings):
+    torch.manual_seed(0)
+    probe = label_probe.build(1, **settings, canvas_hw=(36, 60)).eval()
+    view = TrainedView(None, View((36, 60), 1, ()), ((probe,),))
+    session = onnxruntime.InferenceSession(_view_to_onnx("image", view, 1e-3), providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).uniform(-1, 1, (16, 1, 36, 60)).astype(np.float32)
+
+    def ask(some):
+        return session.run(None, {INPUT: some})[0]
+
+    together = ask(images)
+    assert np.array_equal(np.concatenate([ask(images[i : i + 1]) for i in range(16)]), together)
+    assert np.array_equal(np.roll(ask(np.roll(images, 3, axis=0)), -3, axis=0), together)

@@ -91,12 +91,16 @@ def build(channels: int, **settings: object) -> LabelProbe:
 
 
 def soft_argmax(heat: Tensor) -> Tensor:
-    """Centres of mass (x, y) of heat maps at half the size: (B, K, h, w) to (B, K, 2) px of the image."""
+    """Centres of mass (x, y) of heat maps at half the size: (B, K, h, w) to (B, K, 2) px of the image.
+
+    As a product of matrices: ONNX Runtime's sums along rows depend, in the last digit, on where in memory a row lies,
+    and so on which place in a batch an image has.
+    """
     height, width = heat.shape[2:]
-    weights = heat.flatten(2).softmax(2).reshape(heat.shape)
-    x = (weights.sum(2) * torch.arange(0.0, 2 * width, 2, device=heat.device)).sum(2)
-    y = (weights.sum(3) * torch.arange(0.0, 2 * height, 2, device=heat.device)).sum(2)
-    return torch.stack([x, y], 2)
+    x = torch.arange(0.0, 2 * width, 2, device=heat.device).repeat(height)
+    y = torch.arange(0.0, 2 * height, 2, device=heat.device).repeat_interleave(width)
+    places: Tensor = heat.flatten(2).softmax(2) @ torch.stack([x, y], 1)
+    return places
 
 
 def _block(channels: int, width: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -140,11 +140,19 @@ class LabelProbe:
 
 
 def _in_slices(run: Runner, canvases: FloatArray) -> FloatArray:
-    """Answers about all canvases (B, C, h, w), some at a time; an answer does not depend on what it came with."""
+    """Answers about all canvases (B, C, h, w), some at a time.
+
+    The last slice is filled up with copies: a network adds up in another order when it is given another number of
+    images, and an answer must not depend on what it came with, to the last digit.
+    """
     size = max(1, PIXELS_AT_ONCE // (canvases.shape[2] * canvases.shape[3]))
-    if len(canvases) <= size:
-        return run(canvases)
-    return np.concatenate([run(canvases[start : start + size]) for start in range(0, len(canvases), size)])
+    answers = []
+    for start in range(0, len(canvases), size):
+        part = canvases[start : start + size]
+        missing = size - len(part)
+        full = np.concatenate((part, np.repeat(part[-1:], missing, axis=0))) if missing else part
+        answers.append(run(full)[: len(part)])
+    return np.concatenate(answers)
 
 
 def _joined(answers: Sequence[Answers]) -> Answers:
