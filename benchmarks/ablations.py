@@ -26,6 +26,7 @@ import numpy as np
 from _common import RESULTS, write
 
 from refinery.config import TrainConfig
+from refinery.errors import TrainingError
 from refinery.jobs.train import train
 
 CLAIM = "What each part of a method is worth: one setting changed at a time, several seeds"
@@ -118,10 +119,10 @@ def table(method: str, cases: dict[str, Any]) -> str:
     """One Markdown table a part, an arm a row."""
     lines: list[str] = []
     for part, arms in ARMS[method].items():
-        rows = {arm: _seeds(cases, key(method, part, arm)) for arm in arms}
-        names = list(next(iter(rows.values()), [{}])[0]) if all(rows.values()) else []
-        if not names:
+        rows = {arm: found for arm in arms if (found := _seeds(cases, key(method, part, arm)))}
+        if len(rows) < 2:
             continue
+        names = list(next(iter(rows.values()))[0])
         lines += [f"| {part} | seeds | " + " | ".join(names) + " |", "| --- " * (len(names) + 2) + "|"]
         for arm, found in rows.items():
             told = [with_interval([figures[name] for figures in found]) for name in names]
@@ -153,7 +154,11 @@ def train_all(arguments: argparse.Namespace, cases: dict[str, Any]) -> None:
             if time.monotonic() - started > 60 * arguments.minutes:
                 print("the minutes are over; run it again to go on", flush=True)
                 return
-            figures = run(arguments, settings, seed)
+            try:
+                figures = run(arguments, settings, seed)
+            except TrainingError as error:
+                print(f"{name}: not with these images: {error}", flush=True)
+                continue
             print(f"{name}, seed {seed}: {figures}", flush=True)
             cases[f"{name}, seed {seed}"] = {"figures": figures}
             write("ablations", CLAIM, "share of the distance to the real images; px", cases)
