@@ -138,13 +138,15 @@ RESULT = {"run": "runs/a", "steps": 1200, "stopped_by": "steps", "images_per_s":
 
 def test_train_text():
     drift = {"iris": {"unit": "px", "median": 0.1, "p95": 0.4, "mean": 0.05, "coverage": 0.9, "power": 0.5}}
-    result = {**RESULT, "best_step": 800, "drift": drift, "power": POWER, "realism": REALISM}
+    realism = {name: {**numbers, "gain_ci95": [-0.1, 0.2]} for name, numbers in REALISM.items()}
+    result = {**RESULT, "best_step": 800, "drift": drift, "power": POWER, "realism": realism}
     lines = text.train_text(result).splitlines()
     assert lines[1] == "steps      1,200 (steps), 1,000 images/s"
     assert lines[3].startswith("label      iris: moved 0.10 px (median), 0.40 (95%)")
     assert lines[3].endswith("judged 90%")
     assert lines[4] == "power      iris: detects 0.5 px and more, 90% power, 92% of objects"
     assert lines[5] == "realism    patch_kid: synthetic 2 -> refined 1 [0.9, 1.1]; real against real 0.1"
+    assert lines[-1].strip().startswith("no clear realism gain")
 
 
 def test_train_text_of_a_stopped_run():

@@ -25,7 +25,8 @@ def train_text(result: Mapping[str, Any]) -> str:
     ]
     drift = {name: {**d, "not_checkable_reason": UNPROBED} for name, d in result["drift"].items()}
     lines += [*_label_lines(drift), *_power_lines(result.get("power", {}))]
-    return "\n".join([*lines, *_realism_lines(result["realism"])])
+    lines += _realism_lines(result["realism"])
+    return "\n".join([*lines, f"           {realism_verdict(result['realism'])}"])
 
 
 def refine_text(result: Mapping[str, Any]) -> str:
