@@ -9,6 +9,7 @@ import pytest
 from models import model, write_artifact
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from tiny import Recorder
 
 from refinery.artifact import Artifact, Manifest, load
 from refinery.checks import CheckBatch, CheckContext, calibrate
@@ -150,3 +151,14 @@ def test_the_colours_of_what_was_gray_are_no_objection():
     context = calibrate(pairs, CheckContext())
     assert not any(key.startswith("colour.") for key in context.thresholds)
     assert colour_check.check(CheckBatch(pairs), context) == [[]] * 12
+
+
+def test_colour_that_fails_goes_into_quarantine_since_it_cannot_be_blended_with_gray(tmp_path):
+    write_gray(tmp_path / "synth")
+    write_artifact(tmp_path / "model", colouring(), out_channels=3)
+    watching = Recorder()
+    refine(RefineConfig(str(tmp_path / "synth"), str(tmp_path / "out"), str(tmp_path / "model")), watching)
+    assert any("cannot be blended back" in sentence for sentence in watching.said)
+    lines = list(Journal(tmp_path / "out", {}).lines())
+    assert {line["status"] for line in lines} <= {"refined", "quarantined"}
+    assert all(line["strength"] in (0.0, 1.0) for line in lines)

@@ -7,7 +7,7 @@ import pytest
 
 from refinery import registry
 from refinery.errors import DatasetError
-from refinery.realism import compare, equalise
+from refinery.realism import compare, equalise, paired_l1
 
 
 def images(seed: int, count: int = 80) -> np.ndarray:
@@ -95,3 +95,15 @@ def test_equalise_gives_one_size_and_channel_count() -> None:
 def test_an_image_of_the_right_size_is_not_touched() -> None:
     image = images(0, 1)[0]
     assert np.array_equal(equalise([image], (36, 60), 1)[0], image)
+
+
+def test_the_distance_to_partners_by_hand():
+    targets = [np.zeros((4, 4, 1), np.float32) for _ in range(4)]
+    before = [target + 0.5 for target in targets]
+    after = [target + offset for target, offset in zip(targets, (0.1, 0.2, 0.1, 0.2), strict=True)]
+    found = paired_l1(before, after, targets)
+    assert (found["synthetic"], found["floor"]) == (0.5, 0.0)
+    assert found["refined"] == pytest.approx(0.15)
+    slack = 1.96 * np.std([0.1, 0.2, 0.1, 0.2], ddof=1) / 2
+    assert found["ci95"] == pytest.approx([0.15 - slack, 0.15 + slack])
+    assert found["gain_ci95"] == pytest.approx([0.35 - slack, 0.35 + slack])

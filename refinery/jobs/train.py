@@ -110,6 +110,11 @@ def _plan(config: TrainConfig, table: Mapping[str, Any], resume: bool, observer:
         kept, control = set_aside(data.synthetic, config.control)
         data = dataclasses.replace(data, synthetic=kept)
     batch_size = config.batch_size or (64 if on_gpu else _batch_size(data.crop_hw))
+    if batch_size % distributed.size():
+        raise UsageError(
+            f"--batch-size {batch_size}: cannot be shared evenly by {distributed.size()} processes; give a multiple of "
+            "their number"
+        )
     config = dataclasses.replace(config, out=str(folder.path), steps=steps, batch_size=batch_size)
     resume = resume or (distributed.restarted() and folder.last.is_file())
     return _Plan(config, module, settings, method, data, control, folder, placement, generator, resume, held)
@@ -195,11 +200,6 @@ def _feed(plan: _Plan, reader: LabelReader) -> Any:
     from refinery.training.sampling import SIDES, Chance
 
     data, settings = plan.data, plan.settings
-    if plan.config.batch_size % distributed.size():
-        raise UsageError(
-            f"--batch-size {plan.config.batch_size}: cannot be shared evenly by {distributed.size()} processes; give a "
-            "multiple of their number"
-        )
     size, device = (data.crop_hw, plan.config.batch_size // distributed.size()), plan.placement.device
     chances = [Chance(plan.config.seed, side, distributed.rank(), distributed.size()) for side in SIDES]
     balance = balanced(data.synthetic, plan.config.balance, reader)

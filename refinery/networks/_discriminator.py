@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from refinery.errors import TrainingError
@@ -26,7 +28,7 @@ class RotationHead(nn.Module):
         return logits
 
 
-class Discriminator(nn.Module):
+class Discriminator(nn.Module, ABC):
     """(B, C, H, W) in [-1, 1] to logits (B, 2, h, w): class 0 is real, class 1 refined.
 
     smallest_side_px: images may not be smaller. rotations: the head on the features, where it was asked for.
@@ -38,13 +40,13 @@ class Discriminator(nn.Module):
         super().__init__()
         self.rotations: RotationHead | None = None
 
+    @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """What both heads see: (B, F, h, w). Raises TrainingError for images smaller than one patch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def patches(self, features: Tensor) -> Tensor:
         """The logits of every patch, from the features."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """The logits of every patch."""

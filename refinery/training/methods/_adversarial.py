@@ -30,6 +30,7 @@ from refinery.training.looks import jitter
 from refinery.training.methods._adversarial_networks import build_discriminator, build_refiner
 from refinery.training.methods._adversarial_settings import AdversarialSettings
 from refinery.training.methods._method import Brake, Draw
+from refinery.training.methods._opponents import Opponents
 from refinery.training.methods._rotations import Judged, judge, random_crops
 from refinery.training.optimizing import Schedule, make_optimizer, set_rate, update
 
@@ -49,8 +50,10 @@ def create(
     return AdversarialRefinement(channels, real_channels, settings, steps, placement, generator)
 
 
-class AdversarialRefinement:
+class AdversarialRefinement(Opponents):
     """The networks, what trains them, and what a checkpoint keeps of it."""
+
+    discriminator: Discriminator
 
     def __init__(
         self,
@@ -65,7 +68,6 @@ class AdversarialRefinement:
         self.total_steps = settings.refiner_pretrain + settings.discriminator_pretrain + steps
         self.trained = self._place(build_refiner(channels, real_channels, settings))
         self.mean = RunningMean(self.trained, settings.ema)
-        self.refiner = self.mean.network
         self.discriminator = cast("Discriminator", self._place(build_discriminator(channels, settings)))
         self.psi = self._place(find("feature_transform", settings.feature_transform).build(channels, settings.psi_seed))
         self.brake: Brake | None = None
@@ -125,7 +127,7 @@ class AdversarialRefinement:
 
     def _update_refiner(self, synthetic: Tensor, *, adversarial: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """One step down L_R. Returns the refined images before the update, and the losses."""
-        with self._autocast():
+        with self.autocast():
             refined = self._refined(synthetic)
             losses = {"regularization": self_regularization(refined, synthetic, self.psi)}
             total = self.lambda_reg * losses["regularization"]
@@ -147,7 +149,7 @@ class AdversarialRefinement:
     def _update_discriminator(self, refined: Tensor, real: Tensor) -> dict[str, Tensor]:
         """One step down L_D, over one mini-batch of refined and one of real images in the same pass."""
         count, both = refined.shape[0], torch.cat([refined, real])
-        with self._autocast():
+        with self.autocast():
             judged = self._judge(both, slice(count, both.shape[0]), self.settings.rotation_beta)
             on_refined, on_real = judged.patches[:count], judged.patches[count:]
             loss = 0.5 * (self._tell(on_refined, REFINED) + self._tell(on_real, REAL))
@@ -182,7 +184,7 @@ class AdversarialRefinement:
         return random_crops(images, (min(side, height), min(side, width)), self.generator)
 
     def _refine(self, synthetic: Tensor) -> Tensor:
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.autocast():
             return self._refined(synthetic)
 
     def _refined(self, synthetic: Tensor) -> Tensor:
@@ -208,27 +210,6 @@ class AdversarialRefinement:
 
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.placement.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.placement.device.type, torch.bfloat16, enabled=self.placement.autocast)
-
-    def state(self) -> dict[str, Any]:
-        """Weights and optimisers."""
-        return {
-            "refiner": self.refiner.state_dict(),
-            "trained": self.trained.state_dict(),
-            "updates": self.mean.updates,
-            "discriminator": self.discriminator.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to a kept state."""
-        self.trained.load_state_dict(state["trained"])
-        self.mean.load_state({"network": state["refiner"], "updates": state["updates"]})
-        self.discriminator.load_state_dict(state["discriminator"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
 
     def own_state(self) -> dict[str, Any]:
         """The history: each process has its own."""

@@ -22,6 +22,7 @@ from refinery.registry import find
 from refinery.training.averages import RunningMean
 from refinery.training.device import Placement
 from refinery.training.methods._method import Brake, Draw
+from refinery.training.methods._opponents import Opponents
 from refinery.training.methods._pix2pix_settings import Settings, scale
 from refinery.training.optimizing import Schedule, make_optimizer, set_rate, update
 
@@ -60,14 +61,13 @@ def create(
     return Pix2pix(channels, real_channels, settings, steps, placement)
 
 
-class Pix2pix:
+class Pix2pix(Opponents):
     """The networks, what trains them, and what a checkpoint keeps of it."""
 
     def __init__(self, channels: int, real_channels: int, settings: Settings, steps: int, placement: Placement) -> None:
         self.settings, self.placement, self.total_steps = settings, placement, steps
         self.trained = self._place(build_refiner(channels, real_channels, settings))
         self.mean = RunningMean(self.trained, settings.ema)
-        self.refiner = self.mean.network
         self.discriminator = self._place(
             find("network", settings.discriminator).build(
                 channels + real_channels,
@@ -108,14 +108,14 @@ class Pix2pix:
         """One update of the discriminator, then one of the refiner, over one batch of pairs."""
         self._schedule(step)
         synthetic, real = (draw().contiguous(memory_format=self._layout) for draw in (draw_synthetic, draw_real))
-        with self._autocast():
+        with self.autocast():
             refined = self.trained(synthetic)
         losses = self._update_discriminator(synthetic, refined.detach(), real) if self._judges else {}
         return {**losses, **self._update_refiner(synthetic, refined, real)}
 
     def _update_discriminator(self, synthetic: Tensor, refined: Tensor, real: Tensor) -> dict[str, Tensor]:
         """One step down L_D; refined and real pairs go through apart, since batch norm would tell them by their mix."""
-        with self._autocast():
+        with self.autocast():
             on_refined = self.discriminator(_pair(synthetic, refined))
             on_real = self.discriminator(_pair(synthetic, real))
             loss = 0.5 * (conditional_adversarial(on_refined, REFINED) + conditional_adversarial(on_real, REAL))
@@ -128,7 +128,7 @@ class Pix2pix:
         losses = {"reconstruction": reconstruction(refined, real)}
         total = self.settings.lambda_l1 * losses["reconstruction"]
         if self._judges:
-            with self._autocast():
+            with self.autocast():
                 logits = self.discriminator(_pair(synthetic, refined))
             losses["refiner_adversarial"] = conditional_adversarial(logits, REAL)
             total = total + self.settings.adversarial * losses["refiner_adversarial"]
@@ -155,27 +155,6 @@ class Pix2pix:
 
     def _place(self, network: nn.Module) -> nn.Module:
         return network.to(self.placement.device, memory_format=self._layout)  # type: ignore[call-overload,no-any-return]
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.placement.device.type, torch.bfloat16, enabled=self.placement.autocast)
-
-    def state(self) -> dict[str, Any]:
-        """Weights and optimisers."""
-        return {
-            "refiner": self.refiner.state_dict(),
-            "trained": self.trained.state_dict(),
-            "updates": self.mean.updates,
-            "discriminator": self.discriminator.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go back to a kept state."""
-        self.trained.load_state_dict(state["trained"])
-        self.mean.load_state({"network": state["refiner"], "updates": state["updates"]})
-        self.discriminator.load_state_dict(state["discriminator"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
 
     def own_state(self) -> dict[str, Any]:
         """Nothing: the processes of a distributed run differ in their images only."""
