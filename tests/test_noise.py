@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,15 @@ def colouring() -> bytes:
     ]
     outputs = [helper.make_tensor_value_info("refined", TensorProto.FLOAT, ["batch", 3, "height", "width"])]
     return model(nodes, outputs=outputs)
+
+
+def colouring_elsewhere() -> bytes:
+    """A gray image to a colour one, 3 px further to the left."""
+    weights = np.zeros((3, 1, 7, 7), np.float32)
+    weights[:, 0, 3, 6] = 1
+    node = helper.make_node("Conv", ["synthetic", "weights"], ["refined"], pads=[3, 3, 3, 3])
+    outputs = [helper.make_tensor_value_info("refined", TensorProto.FLOAT, ["batch", 3, "height", "width"])]
+    return model([node], outputs=outputs, initialisers=[numpy_helper.from_array(weights, "weights")])
 
 
 def write_gray(folder: Path, count: int = 6) -> None:
@@ -155,10 +165,27 @@ def test_the_colours_of_what_was_gray_are_no_objection():
 
 def test_colour_that_fails_goes_into_quarantine_since_it_cannot_be_blended_with_gray(tmp_path):
     write_gray(tmp_path / "synth")
-    write_artifact(tmp_path / "model", colouring(), out_channels=3)
+    write_artifact(tmp_path / "model", colouring_elsewhere(), out_channels=3)
     watching = Recorder()
     refine(RefineConfig(str(tmp_path / "synth"), str(tmp_path / "out"), str(tmp_path / "model")), watching)
     assert any("cannot be blended back" in sentence for sentence in watching.said)
     lines = list(Journal(tmp_path / "out", {}).lines())
-    assert {line["status"] for line in lines} <= {"refined", "quarantined"}
-    assert all(line["strength"] in (0.0, 1.0) for line in lines)
+    assert {line["status"] for line in lines} == {"quarantined"}
+    assert (tmp_path / "out" / "3.png").read_bytes() == (tmp_path / "synth" / "3.png").read_bytes()
+    assert np.asarray(Image.open(tmp_path / "out" / ".refinery" / "quarantine" / "3.png")).shape == (16, 20, 3)
+
+
+def test_partners_that_are_known_to_hold_their_labels_widen_what_may_seem_to_move():
+    generator = np.random.default_rng(1)
+    box = Label("box", "box", np.array([8.0, 8.0, 23.0, 23.0]))
+    images = [box_blurred(generator.uniform(-1, 1, (32, 32, 1)).astype(np.float32)) for _ in range(60)]
+    pairs = [Pair(Sample(str(i), f"{i}.png"), image, image * np.float32(0.8), (box,)) for i, image in enumerate(images)]
+    partners = [replace(pair, refined=np.roll(pair.refined, 1, axis=1)) for pair in pairs]
+    alone, told = (calibrate(pairs, CheckContext(), unmoved=known).thresholds for known in ([], partners))
+    assert told["geometry.fail_px:box"] >= 0.9
+    assert alone["geometry.fail_px:box"] < 0.7
+
+
+def box_blurred(image):
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="wrap")
+    return np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1)).mean(axis=(-1, -2)).astype(np.float32)
