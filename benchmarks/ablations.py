@@ -7,6 +7,7 @@ realism by every measure, as the share of the distance to the real images that i
 real), drift by the label checks, and for pairs the L1 distance to the partner.
 
     python benchmarks/ablations.py simgan --synthetic EYES/synth --real EYES/real --work work --minutes 40
+    python benchmarks/ablations.py pix2pix --synthetic MAP96/synthetic --real MAP96/real --crop 96 --batch-size 8
     python benchmarks/ablations.py simgan --table
 
 Seeds are the outer loop, so that a budget of minutes that ends early leaves every arm with equally many seeds or one
@@ -68,10 +69,14 @@ ARMS: dict[str, dict[str, dict[str, Settings]]] = {
     },
     "pix2pix": {
         "loss": {"both": {}, "L1": {"adversarial": 0.0}, "cGAN": {"lambda_l1": 0.0}},
-        "patch": {"1": {"patch_px": 1}, "16": {"patch_px": 16}, "70": {}, "286": {"patch_px": 286}},
+        "patch": {"1": {"patch_px": 1}, "16": {"patch_px": 16}, "70": {}},
+        "patch of 96 px crops": {"70": {"patch_px": 70}, "286": {"patch_px": 286}},
         "skips": {"U-Net": {}, "none": {"skips": False}},
     },
 }
+OWN_CROPS_PX = {"patch of 96 px crops": 96}
+"""Parts that are trained on other crops than the rest, and so on images of their own: only with `--crop` of this."""
+CROP_PX = 64
 BASE: dict[str, Settings] = {
     "simgan": SMALL,
     "ssgan": {**SMALL, "lambda_reg": 1.0},
@@ -91,6 +96,7 @@ def run(arguments: argparse.Namespace, settings: Settings, seed: int) -> dict[st
         steps=arguments.steps,
         eval_every=max(1, arguments.steps // 3),
         batch_size=arguments.batch_size,
+        crop=arguments.crop,
         patience=0,
         probe=False,
         seed=seed,
@@ -147,8 +153,12 @@ def train_all(arguments: argparse.Namespace, cases: dict[str, Any]) -> None:
     """All arms that are not there yet, seed by seed, until the minutes are over."""
     started = time.monotonic()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    parts = ARMS[arguments.method]
-    arms = {key(arguments.method, part, arm): settings for part in parts for arm, settings in parts[part].items()}
+    arms = {
+        key(arguments.method, part, arm): settings
+        for part, settings_by_arm in ARMS[arguments.method].items()
+        for arm, settings in settings_by_arm.items()
+        if OWN_CROPS_PX.get(part, CROP_PX) == arguments.crop
+    }
     for seed in range(arguments.seeds):
         for name, settings in arms.items():
             if f"{name}, seed {seed}" in cases:
@@ -175,6 +185,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work"))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch-size", type=int, default=32)
+    crops = sorted({CROP_PX, *OWN_CROPS_PX.values()})
+    parser.add_argument("--crop", type=int, default=CROP_PX, choices=crops, help="largest training crop, px")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--table", action="store_true", help="print what is there, train nothing")

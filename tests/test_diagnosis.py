@@ -43,6 +43,29 @@ def test_two_things_are_said_beside_each_other():
     assert len(advice([{**WON, "change": 0.0}] * 3)[2]) == 2
 
 
+def turned(*accuracies: float) -> list[dict[str, float]]:
+    return [{**FINE, "rotation_accuracy": accuracy} for accuracy in accuracies]
+
+
+def test_rotations_that_cannot_be_told_are_said_once_by_their_mean():
+    """One record counts few images, so that its accuracy swings around chance; here six records are enough."""
+    said = advice(turned(0.25, 0.4, 0.25, 0.25, 0.17, 0.3, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25))
+    assert [len(sentences) for sentences in said] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert said[5][0].startswith(
+        "the discriminator cannot tell how real images are turned (accuracy 0.27, chance 0.25)"
+    )
+    assert "try rotation_alpha = 0 and rotation_beta = 0" in said[5][0]
+
+
+@pytest.mark.parametrize("accuracies", [[0.25, 0.25, 0.5, 0.25, 0.25, 0.5], [0.25, 0.3, 0.45, 0.6, 0.8, 1.0]])
+def test_rotations_that_are_told_at_times_are_not_given_up(accuracies):
+    assert not any(advice(turned(*accuracies)))
+
+
+def test_rotations_that_stop_being_told_are_noticed_later():
+    assert sum(map(len, advice(turned(*[0.9] * 4, *[0.25] * 9)))) == 1
+
+
 @pytest.mark.parametrize("phase", ["refiner alone", "discriminator alone"])
 def test_pretraining_is_not_judged(phase):
     assert not any(advice([{"discriminator": 0.0}] * 5, phase=phase))

@@ -162,9 +162,25 @@ def test_settings_that_cannot_mean_what_they_say(changes, message):
 def test_what_is_left_to_the_size_of_the_crops(crop_hw, levels, patch_px):
     scaled = scale(Settings(), crop_hw)
     assert (scaled.levels, scaled.patch_px) == (levels, patch_px)
-    assert scale(scaled, (8, 8)) == scaled
+    assert scale(scaled, crop_hw) == scaled == scale(scaled, (96, 96))
     with pytest.raises(ValueError, match="levels"):
         build_refiner(1, 1, Settings())
+
+
+@pytest.mark.parametrize(("patch_px", "least"), [(16, 6), (70, 24), (286, 96)])
+def test_patches_that_the_crops_cannot_hold_are_refused_before_training(patch_px, least):
+    settings = replace(Settings(), patch_px=patch_px)
+    assert scale(settings, (least, 100)).patch_px == patch_px
+    message = (
+        rf"patch_px: got {patch_px}, but the crops are 100x{least - 1} px, expected {least} px or more.*crop = {least}"
+    )
+    with pytest.raises(ConfigError, match=message) as refused:
+        scale(settings, (least - 1, 100))
+    assert "\n" not in str(refused.value)
+
+
+def test_without_a_discriminator_patches_do_not_matter():
+    assert scale(replace(Settings(), patch_px=286, adversarial=0.0), (64, 64)).levels == 6
 
 
 def test_settings_of_the_paper():

@@ -7,15 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from refinery.errors import OutputError
+from refinery.registry import find, names
 from refinery.report import terminal, text
 from refinery.report.curves import draw_curves
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
 from refinery.report.worst import AFTER, BEFORE, Row, draw_worst
 from refinery.sample import Label, Pair, Sample
+from refinery.training.device import Placement
 
 LOSSES = {
     "phase": "adversarial",
@@ -37,8 +40,8 @@ def step(number: int, **more) -> dict:
     ("records", "panels"),
     [
         ([], 1),
-        ([step(1)], 2),
-        ([step(1), step(2), {"step": 2, "drift": DRIFT, "realism": REALISM}, step(3)], 4),
+        ([step(1)], 3),
+        ([step(1), step(2), {"step": 2, "drift": DRIFT, "realism": REALISM}, step(3)], 5),
         ([{"step": 4, "drift": {"gaze": DRIFT["gaze"]}, "realism": REALISM}], 1),
         ([{"step": 0, "discriminator": 0.0}], 1),
     ],
@@ -49,6 +52,16 @@ def test_curves_have_a_panel_for_each_kind_of_number(tmp_path, records, panels):
         picture.load()
         assert picture.size == (960, 240 * panels)
         assert (len(picture.getcolors(10**6)) > 1) == bool(records)
+
+
+@pytest.mark.parametrize("method", names("method"))
+def test_curves_show_every_loss_that_a_method_logs(method):
+    module = find("method", method)
+    settings, placement = module.scale(module.Settings(), (32, 32)), Placement(torch.device("cpu"), autocast=False)
+    training = module.create(1, 1, settings, 100, placement, torch.Generator().manual_seed(0))
+    logged = training.step(training.total_steps - 1, *[lambda: torch.rand(4, 1, 32, 32) * 2 - 1] * 2)
+    for name in logged:
+        assert len(draw_curves([{"step": 1, name: 0.5}]).getcolors(10**6)) > 1, name
 
 
 def test_curves_go_where_the_numbers_go():

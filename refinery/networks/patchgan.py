@@ -33,7 +33,7 @@ class PatchGAN(nn.Module):
         self.patch_px = patch_px
         kernel, count = PATCHES[patch_px]
         padding, halvings = kernel // 4, count - 1 if kernel > 1 else 0
-        self.smallest_side_px = 3 * 2**halvings if kernel > 1 else 1
+        self.smallest_side_px = smallest_side_px(patch_px)
         layers: list[nn.Module] = []
         into = channels
         for i, features in enumerate(layer_widths(patch_px, width)):
@@ -61,6 +61,12 @@ class PatchGAN(nn.Module):
 def build(channels: int, **settings: object) -> PatchGAN:
     """The discriminator for images, or joined images, of `channels` channels; settings are the constructor's."""
     return PatchGAN(channels, **settings)  # type: ignore[arg-type]
+
+
+def smallest_side_px(patch_px: int) -> int:
+    """Shorter side of the smallest images that leave a patch of this side: the frames of zeros fill the rest of it."""
+    kernel, count = PATCHES[patch_px]
+    return 3 * 2 ** (count - 1) if kernel > 1 else 1
 
 
 def layer_widths(patch_px: int, width: int = 64) -> list[int]:

@@ -1,4 +1,4 @@
-"""A run's curves as one PNG: losses, label budget, drift and realism over the steps."""
+"""A run's curves as one PNG: losses, accuracy, label budget, drift and realism over the steps."""
 
 from __future__ import annotations
 
@@ -23,32 +23,52 @@ def draw_curves(records: Sequence[dict[str, Any]]) -> Image.Image:
 
 
 def _panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
-    names = ("refiner_adversarial", "discriminator", "regularization", "label_consistency", "change")
-    losses = _series(records, names)
-    accuracy = _series(records, ("discriminator_accuracy",))
-    drift: Series = {}
-    realism: Series = {}
-    budget: Series = {}
+    opponents = ("refiner_adversarial", "discriminator", "rotation_refined", "rotation_real")
+    return [
+        ("losses of the two opponents", _series(records, opponents)),
+        (
+            "what holds the refiner, and its change",
+            _series(records, ("reconstruction", "regularization", "label_consistency", "change")),
+        ),
+        (
+            "accuracy (guessing: real or refined 0.5, rotation 0.25)",
+            _series(records, ("discriminator_accuracy", "rotation_accuracy")),
+        ),
+        ("95% drift over the label budget, 1 is all of it", _budget(records)),
+        ("how hard it brakes", _series(records, ("multiplier", "lambda_reg", "consistency_weight"))),
+        ("drift of held-out labels", _drift(records)),
+        ("distance to the real images, synthetic = 1", _realism(records)),
+    ]
+
+
+def _budget(records: Sequence[dict[str, Any]]) -> Series:
+    """Of each label the 95% drift as a share of what is allowed."""
+    lines: Series = {}
     for record in records:
         for label, numbers in record.get("budget", {}).items():
-            share = numbers["p95"] / max(numbers["tolerance"], 1e-9)
-            budget.setdefault(f"{label}, {numbers['tolerance']:g} {numbers['unit']}", []).append(
-                (record["step"], share)
-            )
+            name = f"{label}, {numbers['tolerance']:g} {numbers['unit']}"
+            lines.setdefault(name, []).append((record["step"], numbers["p95"] / max(numbers["tolerance"], 1e-9)))
+    return lines
+
+
+def _drift(records: Sequence[dict[str, Any]]) -> Series:
+    """Of each label that could be measured the median drift, in its unit."""
+    lines: Series = {}
+    for record in records:
         for label, numbers in record.get("drift", {}).items():
             if numbers["median"] is not None:
-                drift.setdefault(f"{label} ({numbers['unit']}), median", []).append((record["step"], numbers["median"]))
+                lines.setdefault(f"{label} ({numbers['unit']}), median", []).append((record["step"], numbers["median"]))
+    return lines
+
+
+def _realism(records: Sequence[dict[str, Any]]) -> Series:
+    """Of each measure the distance of the refined images as a share of the synthetic ones'."""
+    lines: Series = {}
+    for record in records:
         for measure, numbers in record.get("realism", {}).items():
-            scale = max(abs(numbers["synthetic"]), 1e-9)
-            realism.setdefault(measure, []).append((record["step"], numbers["refined"] / scale))
-    return [
-        ("losses", losses),
-        ("discriminator accuracy (0.5: cannot tell)", accuracy),
-        ("95% drift over the label budget, 1 is all of it", budget),
-        ("how hard it brakes", _series(records, ("multiplier", "lambda_reg", "consistency_weight"))),
-        ("drift of held-out labels", drift),
-        ("distance to the real images, synthetic = 1", realism),
-    ]
+            share = numbers["refined"] / max(abs(numbers["synthetic"]), 1e-9)
+            lines.setdefault(measure, []).append((record["step"], share))
+    return lines
 
 
 def _series(records: Sequence[dict[str, Any]], names: Sequence[str]) -> Series:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from refinery.report.utility import utility_lines
 from refinery.sample import VERDICTS
 
 UNPROBED = "while training only geometry is measured"
@@ -191,6 +192,8 @@ def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
         lines += _worst_lines(found.get("worst", []))
     if "realism" in found:
         lines += [*_realism_lines(found["realism"]), f"           {realism_verdict(found['realism'])}"]
+    if "utility" in found:
+        lines += utility_lines(found["utility"])
     return lines + [f"picture    {found[key]}" for key in ("picture", "worst_picture") if key in found]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from refinery.errors import TrainingError
 
 WON_ACCURACY = 0.98
 WON_LOSS = 0.05
+ROTATION_CHANCE, ROTATION_TOLD = 0.25, 0.30
+"""Accuracy of guessing one of four turns; accuracy below which, in the mean of many records, turns are not told."""
 UNCHANGED = 1 / 255
 """Mean |refined - synthetic| in [-1, 1] units below which nobody sees a change: half a level of 255."""
 WHAT_TO_TRY = (
@@ -47,11 +50,16 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
 
 
 class Watch:
-    """Looks at each log record; says a thing once, after it has held for `patience` records in a row."""
+    """Looks at each log record; says a thing once, after it has held for `patience` records in a row.
+
+    Whether turned images are told apart is read from the mean of twice as many records, since one counts few images.
+    """
 
     def __init__(self, patience: int = 10) -> None:
         self.patience = patience
         self.streaks: dict[str, int] = {}
+        self.rotation_accuracies: deque[float] = deque(maxlen=2 * patience)
+        self.rotation_said = False
 
     def advice(self, phase: str, losses: Mapping[str, float]) -> list[str]:
         """Plain sentences about this record; mostly none. A method that logs no such loss is not judged by it."""
@@ -59,7 +67,7 @@ class Watch:
             return []
         won = losses.get("discriminator_accuracy", 0.5) > WON_ACCURACY and losses.get("discriminator", 1.0) < WON_LOSS
         same = losses.get("change", 1.0) < UNCHANGED
-        said = [self._once("won", won, _WON), self._once("same", same, _SAME)]
+        said = [self._once("won", won, _WON), self._once("same", same, _SAME), self._rotation(losses)]
         return [sentence for sentence in said if sentence]
 
     def _once(self, name: str, holds: bool, sentence: str) -> str:
@@ -69,6 +77,16 @@ class Watch:
             self.streaks[name] = 0
         return sentence if holds and streak + 1 == self.patience else ""
 
+    def _rotation(self, losses: Mapping[str, float]) -> str:
+        """What to say of a discriminator that guesses how real images are turned; once."""
+        recent = self.rotation_accuracies
+        if self.rotation_said or "rotation_accuracy" not in losses:
+            return ""
+        recent.append(losses["rotation_accuracy"])
+        mean = sum(recent) / len(recent)
+        self.rotation_said = len(recent) == recent.maxlen and mean < ROTATION_TOLD
+        return _GUESSED.format(accuracy=mean, chance=ROTATION_CHANCE) if self.rotation_said else ""
+
 
 _WON = (
     "the discriminator tells every patch apart, so the refiner learns nothing new; try a lower discriminator_lr, "
@@ -77,4 +95,8 @@ _WON = (
 _SAME = (
     "refined equals synthetic: the refiner changes less than half a gray level; try a smaller lambda_reg, another "
     'feature_transform (such as "contrast_normalized"), or a higher refiner_lr'
+)
+_GUESSED = (
+    "the discriminator cannot tell how real images are turned (accuracy {accuracy:.2f}, chance {chance:.2f}), so that "
+    "rotations teach it nothing here; try rotation_alpha = 0 and rotation_beta = 0, or --method simgan"
 )

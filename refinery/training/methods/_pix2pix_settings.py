@@ -7,6 +7,7 @@ from typing import Literal
 
 from refinery.config import require_at_least
 from refinery.errors import ConfigError
+from refinery.networks.patchgan import PATCHES, smallest_side_px
 from refinery.networks.unet import levels_for
 
 PATCH_70_FROM_PX = 64
@@ -81,7 +82,24 @@ class Settings:
 
 
 def scale(settings: Settings, crop_hw: tuple[int, int]) -> Settings:
-    """The settings with everything that was left to the size of the training crops (px) decided."""
+    """The settings with everything that was left to the size of the training crops (px) decided.
+
+    Raises ConfigError for crops that are too small for the patches that the discriminator judges.
+    """
     side = min(crop_hw)
     patch_px: Literal[16, 70] = 70 if side >= PATCH_70_FROM_PX else 16
-    return replace(settings, levels=settings.levels or levels_for(side), patch_px=settings.patch_px or patch_px)
+    scaled = replace(settings, levels=settings.levels or levels_for(side), patch_px=settings.patch_px or patch_px)
+    if settings.adversarial:
+        _require_room(scaled.patch_px, crop_hw)
+    return scaled
+
+
+def _require_room(patch_px: int, crop_hw: tuple[int, int]) -> None:
+    """Raises ConfigError for crops that leave no patch of this side."""
+    least, side = smallest_side_px(patch_px), min(crop_hw)
+    if side < least:
+        fitting = max(patch for patch in PATCHES if smallest_side_px(patch) <= side)
+        raise ConfigError(
+            f"patch_px: got {patch_px}, but the crops are {crop_hw[1]}x{crop_hw[0]} px, expected {least} px or more on "
+            f"each side; set patch_px = {fitting}, or crop = {least} where the images are that large"
+        )
