@@ -238,7 +238,8 @@ def export(
 
 @app.command(
     short_help="Tell what a dataset, a run, an artifact or a refined dataset is worth.",
-    epilog="Examples: refinery inspect ./refined --real ./real; refinery inspect ./synth ./refined-by-another-tool",
+    epilog="Examples: refinery inspect ./refined --real ./real; refinery inspect ./synth ./refined-by-another-tool; "
+    "refinery inspect ./refined --utility ./labelled-photos",
 )
 def inspect(
     path: Annotated[
@@ -253,8 +254,19 @@ def inspect(
     synthetic: Annotated[
         str | None, typer.Option("--synthetic", help="Source of a refined dataset: audits its labels.")
     ] = None,
+    utility: Annotated[
+        str | None,
+        typer.Option("--utility", help="Labelled real photos: how models do on them.", show_default=False),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", help="What photos of one subject or track share.", show_default="found by its name"),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Run or artifact whose probe judges too.", show_default="none")
+        str | None,
+        typer.Option(
+            "--model", help="Run or artifact: its probe judges, its noise gives variants.", show_default="none"
+        ),
     ] = None,
     max_drift: MaxDriftOption = None,
     false_alarms: FalseAlarmsOption = None,
@@ -274,8 +286,9 @@ def inspect(
 ) -> None:
     """Tell what a dataset, a run, an artifact or a refined dataset is worth."""
     options = {
-        "path": path, "refined": refined, "real": real, "synthetic": synthetic, "model": model, "max_drift": max_drift,
-        "false_alarms": false_alarms, "picture": picture, "html": html, "limit": limit, "seed": seed,
+        "path": path, "refined": refined, "real": real, "synthetic": synthetic, "utility": utility, "group": group,
+        "model": model, "max_drift": max_drift, "false_alarms": false_alarms, "picture": picture, "html": html,
+        "limit": limit, "seed": seed,
     }  # fmt: skip
     with _command(debug) as observer:
         from refinery.jobs.inspect import inspect as run

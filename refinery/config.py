@@ -174,8 +174,19 @@ class InspectConfig:
     """Real images to compare with."""
     synthetic: str = ""
     """Source of a refined dataset, to audit its labels against."""
+    utility: str = ""
+    """Labelled real photos: small models trained on synthetic, refined and mixed images are tested on them."""
+    group: str = ""
+    """Column or key that says which photos belong together (track, subject); `folder`: their folder; empty: found."""
+    utility_seeds: int = 3
+    """Models an arm, from different random weights."""
+    utility_steps: int = 700
+    """Training steps of each model."""
+    utility_limit: int = 5000
+    """Synthetic samples that they are trained on, and photos that they are tested on, at most."""
     model: str = ""
-    """Run or artifact whose label probe and thresholds an audit uses; empty: no probe, calibrated on the pairs."""
+    """Run or artifact whose label probe and thresholds an audit uses (empty: no probe, calibrated on the pairs), and
+    whose noise gives `utility` several looks of a sample (empty: the one under ./runs that refined it)."""
     max_drift: str = "1px"
     """How far a label may move in an audit, by name or unit."""
     false_alarms: float = 0.01
@@ -191,6 +202,7 @@ class InspectConfig:
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")
+        require_at_least(self, utility_seeds=1, utility_steps=10, utility_limit=20)
 
 
 def require_share(config: Any, name: str) -> None:

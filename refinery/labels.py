@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from refinery.annotations import merged, one_line, read_labels
+from refinery.annotations import fields_in, merged, one_line, read_labels
 from refinery.config import LabelOverride
 from refinery.errors import LabelError, SampleError
 from refinery.formats._source import Source
@@ -57,6 +57,13 @@ class LabelReader:
                 problems.append(one_line(error))
         labels = self._with_folder(merged(files), sample)
         return self._overridden(labels, sample, problems), tuple(problems)
+
+    def fields(self, sample: Sample) -> dict[str, str]:
+        """Lone values that the files have about one image, by name as text, labels or not: its track, its subject."""
+        found = {"folder": PurePosixPath(sample.image).parent.name}
+        for shared, name in entries_about(sample.image, self._indices):
+            found |= shared.fields(name)
+        return found | fields_in(read_sidecars(self.source, sample)[0])
 
     def unknown_overrides(self) -> list[str]:
         """One line for each [labels.NAME] of the TOML that no label read so far has, with the nearest known name."""

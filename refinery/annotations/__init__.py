@@ -14,12 +14,13 @@ from pathlib import PurePosixPath
 from types import ModuleType
 
 from refinery import registry
+from refinery.annotations._fields import fields_in
 from refinery.annotations._numbering import merged
 from refinery.annotations._shared import Shared
 from refinery.errors import LabelError
 from refinery.sample import Label
 
-__all__ = ["SHARED_SUFFIXES", "Shared", "merged", "one_line", "open_shared", "read_labels"]
+__all__ = ["SHARED_SUFFIXES", "Shared", "fields_in", "merged", "one_line", "open_shared", "read_labels"]
 
 SHARED_SUFFIXES = (".json", ".csv", ".tsv", ".jsonl")
 

@@ -24,6 +24,9 @@ class Shared(Protocol):
     def read(self, name: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
         """Labels of one image. Raises LabelError."""
 
+    def fields(self, name: str) -> dict[str, str]:
+        """Lone values about one image by name, labels or not, as text."""
+
 
 def of_the_image_beside(shared: Shared, size_hw: tuple[int, int]) -> tuple[Label, ...]:
     """Labels of a file that lies beside one image: its only image, or the one of the file's own stem."""

@@ -77,6 +77,10 @@ class _Coco:
         labels = (label for item, thing in enumerate(things) for label in self._object(thing, item, where, size_hw))
         return _objects.bounded(labels, where)
 
+    def fields(self, name: str) -> dict[str, str]:  # noqa: ARG002
+        """None are kept."""
+        return {}
+
     def _object(self, thing: dict[str, Any], item: int, where: str, size_hw: tuple[int, int]) -> Iterator[Label]:
         category = self._categories.get(str(thing.get("category_id")), {})
         if "category_id" in thing:

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from refinery.annotations import _names
+from refinery.annotations._fields import fields_of
 from refinery.annotations._json import dicts, load
 from refinery.annotations._numbering import merged
 from refinery.annotations._shared import Shared, of_the_image_beside
@@ -69,6 +70,10 @@ class _Table:
     def read(self, name: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
         """Labels of one image, an item a row. Raises LabelError."""
         return _labels(json.loads(self._rows[name]), f"{self.path}: {name[:120]}", size_hw)
+
+    def fields(self, name: str) -> dict[str, str]:
+        """Lone values of the image's first row, whatever they are."""
+        return fields_of(json.loads(self._rows[name])[0])
 
 
 def _by_image(rows: list[dict[str, Any]], path: str) -> _Table | None:

@@ -44,15 +44,22 @@ def inspect(
     config = _two_paths(config)
     looking = _Looking(config, observer or Silent(), overrides or {})
     path = Path(config.path)
+    if config.utility and _is_model(path):
+        raise UsageError(f"--utility: {path} is a run or an artifact; expected a refined dataset; refine one with it")
     if (path / "checkpoints").is_dir():
         found = _inspect_run(path, config)
-    elif path.suffix == ".onnx" or (path / artifacts.MODEL_FILE).is_file():
+    elif _is_model(path):
         found = _inspect_artifact(path)
     else:
         found = _inspect_dataset(path, looking)
     if config.html:
         write_page(found, Path(config.html), {name: _png(picture) for name, picture in looking.pictures.items()})
     return found
+
+
+def _is_model(path: Path) -> bool:
+    """Whether the path is a run or an artifact."""
+    return (path / "checkpoints").is_dir() or path.suffix == ".onnx" or (path / artifacts.MODEL_FILE).is_file()
 
 
 @dataclasses.dataclass
@@ -117,18 +124,35 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         "problems": list(seen.problems),
     }
     synthetic = _synthetic_of(config, job)
-    if not config.synthetic:
-        reader = open_labels(source, looking.overrides)
-        labels = look_at_labels(source, reader, config.limit)
+    if config.utility:
+        found["utility"] = _utility_of(path, looking, source, synthetic, job)
+    if config.utility or not config.synthetic:
+        labelled = synthetic if synthetic is not None and config.synthetic else source
+        reader = open_labels(labelled, looking.overrides)
+        labels = look_at_labels(labelled, reader, config.limit)
         found["labels"] = labels.labels
         found["problems"] += [*reader.problems, *labels.unread, *reader.unknown_overrides()]
-    if synthetic is not None:
+    if synthetic is not None and not (config.utility and config.synthetic):
         found |= _verdicts_of(path, looking, source, synthetic)
         found["problems"] += found.pop("audit_problems", [])
     if config.real:
         found["realism"] = _realism_of(config, seen.images, source, synthetic)
     place = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
     return found | _draw(looking, place, source, synthetic, "worst_picture" in found)
+
+
+def _utility_of(
+    path: Path, looking: _Looking, source: Source, synthetic: Source | None, job: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What models trained on the refined dataset do on labelled photos. Raises UsageError where its source is gone."""
+    from refinery.jobs._utility import measure_utility
+
+    if synthetic is None:
+        gone = f"its source {job.get('source', '')} is not there" if job else "refinery did not refine it"
+        raise UsageError(f"--utility: {path}: {gone}; give the synthetic dataset with --synthetic")
+    if looking.config.synthetic:
+        looking.observer.say("with --utility the labels are not audited: leave it out for an audit")
+    return measure_utility(looking.config, job, synthetic, source, looking.overrides, looking.observer)
 
 
 def _draw(looking: _Looking, place: str, source: Source, synthetic: Source | None, drawn: bool) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""What refined images are worth to a model trained on them: students of every mix, tested on labelled photos."""
