@@ -18,7 +18,7 @@ from refinery.training.methods.simgan import Settings, create, scale
 
 PAPER = Path(__file__).parent.parent / "examples" / "paper"
 
-TINY = Settings(**{**SIMGAN, "discriminator_pretrain": 1, "refiner_pretrain": 2})
+TINY = Settings(latent=0, shift=0.0, **{**SIMGAN, "discriminator_pretrain": 1, "refiner_pretrain": 2})
 
 
 def draw(seed: int, channels: int = 3, low: float = -1.0, high: float = 1.0):

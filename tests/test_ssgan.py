@@ -236,7 +236,7 @@ def test_a_run_ends_in_an_artifact_that_takes_a_latent(tmp_path):
 
 @pytest.mark.parametrize("part", ["loss", "rotation_alpha", "spectral_norm", "latent", "ema"])
 def test_every_part_can_be_switched_on_for_simgan(part):
-    parts = {"loss": "hinge", "rotation_alpha": 0.2, "spectral_norm": True, "latent": 4, "ema": 0.9}
+    parts = {"loss": "hinge", "rotation_alpha": 0.2, "spectral_norm": True, "latent": 6, "ema": 0.9}
     changes = {part: parts[part]} | ({"rotation_beta": 1.0} if part == "rotation_alpha" else {})
     placement, finals = Placement(torch.device("cpu"), False), []
     for more in ({}, changes):

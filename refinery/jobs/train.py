@@ -48,6 +48,10 @@ def train(
     return result
 
 
+MET, MET_SEED = 1024, 104729
+"""Crops of each side that a method meets before training, and what is added to the seed that chooses them."""
+
+
 @dataclass(frozen=True)
 class _Plan:
     """What is to be trained on what, decided.
@@ -143,6 +147,8 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
     device = plan.placement.device
     validation = Validation(reader, data.held_out, data.real, context, config.seed, device, watchers, data.targets)
     feed = _feed(plan, reader)
+    if not plan.resume:
+        _introduce(plan)
     outcome = run_training(
         plan.method,
         feed,
@@ -188,6 +194,18 @@ def _budget(plan: _Plan, reader: LabelReader, context: CheckContext, observer: O
     return make_budget(
         reader, data.synthetic, plan.control, data.crop_hw, context, plan.config, device, plan.resume, observer.say
     )
+
+
+def _introduce(plan: _Plan) -> None:
+    """Show the method some crops of both sides; the same in all processes of a distributed run."""
+    from refinery.training.data import Batches
+    from refinery.training.sampling import SIDES, Chance
+
+    if not hasattr(plan.method, "meet"):
+        return
+    size, device, seed = (plan.data.crop_hw, MET), plan.placement.device, plan.config.seed + MET_SEED
+    sides = zip((plan.data.synthetic, plan.data.real), SIDES, strict=True)
+    plan.method.meet(*(Batches(images, *size, Chance(seed, side), device).draw() for images, side in sides))
 
 
 def _feed(plan: _Plan, reader: LabelReader) -> Any:

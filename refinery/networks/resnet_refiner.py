@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from refinery.networks._tone import Tone
+
 Padding = Literal["reflect", "zeros"]
 LatentAs = Literal["channels", "modulation", "batch_modulation"]
 HIDDEN = 32
@@ -77,6 +79,8 @@ class ResnetRefiner(nn.Module):
 
     head: `residual` returns x + f(x), clamped to the range when not training; `tanh` returns tanh(f(x)), as published.
     latent: how many numbers of each image's z ~ N(0, 1) it takes beside the images, 0: none; see the module's text.
+    tone: whether they also light the image, if there are any, see `networks/_tone`; what the network refines, and
+    adds to, is then the toned image.
     """
 
     size_multiple = 1
@@ -92,8 +96,10 @@ class ResnetRefiner(nn.Module):
         head: Literal["residual", "tanh"] = "residual",
         latent: int = 0,
         latent_as: LatentAs = "channels",
+        tone: bool = False,
     ) -> None:
         super().__init__()
+        self.tone = Tone(channels, latent) if tone and latent else None
         self.head, self.latent = head, latent
         self.extra_channels = latent if latent_as == "channels" else 0
         self.margin = kernel // 2 if padding == "reflect" else 0
@@ -113,14 +119,22 @@ class ResnetRefiner(nn.Module):
         """The refined images. latent: (B, latent); left out it is zero, the look in the middle."""
         if self.latent and latent is None:
             latent = synthetic.new_zeros(synthetic.shape[0], self.latent)
-        features = functional.relu(self.first(_reflect(self._with_channels(synthetic, latent), self.margin)))
+        toned = self.toned(synthetic, latent)
+        features = functional.relu(self.first(_reflect(self._with_channels(toned, latent), self.margin)))
         for block in self.blocks:
             features = block(features, latent)
         change = self.last(features)
         if self.head == "tanh":
             return torch.tanh(change)
-        refined: Tensor = synthetic + change
+        refined: Tensor = toned + change
         return refined if self.training else refined.clamp(-1.0, 1.0)
+
+    def toned(self, synthetic: Tensor, latent: Tensor | None) -> Tensor:
+        """The images lit as the latent says, which the network then refines; the images themselves without `tone`."""
+        if self.tone is None or latent is None:
+            return synthetic
+        lit: Tensor = self.tone(synthetic, latent)
+        return lit
 
     def _with_channels(self, synthetic: Tensor, latent: Tensor | None) -> Tensor:
         """The images with their latents beside them as constant channels, where those are wanted so."""

@@ -30,7 +30,7 @@ from refinery.runtime.latent import latents_of
 from refinery.training import distributed
 from refinery.training.drift_meter import Drift, DriftMeter, worst
 from refinery.training.guide import Guide
-from refinery.training.refining import latent_of, refine_batch
+from refinery.training.refining import latent_of, refine_batch, toned_batch
 
 BASE_LAMBDA = 2.0
 LOWEST, HIGHEST = math.log(1 / 2), math.log(100.0)
@@ -90,7 +90,7 @@ class LabelBudget:
         return max(0.0, self.multiplier.value - 1.0) if self.guide else 0.0
 
     def consistency(self, refined: Tensor, synthetic: Tensor, generator: torch.Generator) -> Tensor:
-        """The guide's label consistency of a batch (B, C, H, W)."""
+        """The guide's label consistency of a batch (B, C, H, W). synthetic: or what its tone made of it."""
         if self.guide is None:
             raise ValueError("there is no guide")
         return self.guide.consistency(refined, synthetic, generator)
@@ -116,7 +116,9 @@ class LabelBudget:
         count = latent_of(refiner)
         latents = torch.from_numpy(np.stack(latents_of(self.meter.keys, count, 0))) if count else None
         placed = None if latents is None else latents.to(self.meter.batch.device)
-        return self.meter.measure(refine_batch(refiner, self.meter.batch, placed))
+        return self.meter.measure(
+            refine_batch(refiner, self.meter.batch, placed), toned_batch(refiner, self.meter.batch, placed)
+        )
 
     @property
     def guides(self) -> list[Guide]:

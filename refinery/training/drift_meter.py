@@ -70,15 +70,18 @@ class DriftMeter:
         self._before: list[Tensor] = []
         self._unmoved: dict[str, Drift] | None = None
 
-    def measure(self, refined: Tensor) -> dict[str, Drift]:
-        """Drift by label name in refined images (N, C, H, W) of the control images: what sees more counts."""
-        found = self._watched(refined)
-        for name, drift in self._checked(refined).items():
+    def measure(self, refined: Tensor, toned: Tensor | None = None) -> dict[str, Drift]:
+        """Drift by label name in refined images (N, C, H, W) of the control images: what sees more counts.
+
+        toned: what they were refined from, where that is lit otherwise than the control images but nothing moved yet.
+        """
+        found = self._watched(refined, toned)
+        for name, drift in self._checked(refined, toned).items():
             if name not in found or drift.p95 > found[name].p95:
                 found[name] = drift
         return found
 
-    def _watched(self, refined: Tensor) -> dict[str, Drift]:
+    def _watched(self, refined: Tensor, toned: Tensor | None = None) -> dict[str, Drift]:
         """By two networks: what they agree on is drift, what they disagree on is their noise.
 
         With m the mean of the changes of their answers and h half the difference, the noise in m is distributed like h
@@ -90,8 +93,9 @@ class DriftMeter:
         if not self._before:
             self._before = [watcher.answer_all(self.batch) for watcher in self.watchers]
         (first, second), plan = self.watchers, self.watchers[0].plan
-        changes = [w.answer_all(refined) - before for w, before in zip(self.watchers, self._before, strict=True)]
-        start = (self._before[0] + self._before[1]) / 2
+        answers = self._before if toned is None else [watcher.answer_all(toned) for watcher in self.watchers]
+        changes = [w.answer_all(refined) - before for w, before in zip(self.watchers, answers, strict=True)]
+        start = (answers[0] + answers[1]) / 2
         mean, half = ((changes[0] + sign * changes[1]) / 2 for sign in (1, -1))
         seen, noise = (
             torch.quantile(probe_drift(plan.probe, start, start + change).float(), SHARE, dim=0)
@@ -105,22 +109,22 @@ class DriftMeter:
                 found[part.name] = max(found.get(part.name, drift), drift, key=lambda d: d.p95)
         return found
 
-    def _checked(self, refined: Tensor) -> dict[str, Drift]:
+    def _checked(self, refined: Tensor, toned: Tensor | None) -> dict[str, Drift]:
         """By the geometry check, less what it sees in images that were changed in looks only."""
         if self._unmoved is None:
             changed = augment(self.batch.cpu(), torch.Generator().manual_seed(0), NULL_STRENGTH)
-            self._unmoved = self._geometry(changed)
+            self._unmoved = self._geometry(self.control.images, changed)
+        start = self.control.images if toned is None else list(_arrays(toned.cpu()))
         found = {}
-        for name, drift in self._geometry(refined.cpu()).items():
+        for name, drift in self._geometry(start, refined.cpu()).items():
             noise = self._unmoved[name].p95 if name in self._unmoved else 0.0
             found[name] = Drift(math.sqrt(max(0.0, drift.p95**2 - noise**2)), drift.tolerance, drift.unit)
         return found
 
-    def _geometry(self, refined: Tensor) -> dict[str, Drift]:
+    def _geometry(self, before: Sequence[FloatArray], refined: Tensor) -> dict[str, Drift]:
         """95% drift by label name, as the geometry check measures it."""
         check, control = registry.find("check", "geometry").check, self.control
-        arrays = refined.permute(0, 2, 3, 1).numpy()
-        pairs = [Pair(*row) for row in zip(control.samples, control.images, arrays, control.labels, strict=True)]
+        pairs = [Pair(*row) for row in zip(control.samples, before, _arrays(refined), control.labels, strict=True)]
         drifts: dict[str, list[float]] = {}
         for start in range(0, len(pairs), 32):
             for findings in check(CheckBatch(pairs[start : start + 32]), self.context):
@@ -132,6 +136,11 @@ class DriftMeter:
             for name, values in drifts.items()
             if len(values) >= max(4, len(pairs) // 4)
         }
+
+
+def _arrays(batch: Tensor) -> FloatArray:
+    """(N, C, H, W) as (N, H, W, C)."""
+    return np.asarray(batch.permute(0, 2, 3, 1).numpy())
 
 
 def worst(drifts: Mapping[str, Drift]) -> float:

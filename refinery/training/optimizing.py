@@ -18,10 +18,11 @@ DecayShape = Literal["linear", "cosine"]
 def make_optimizer(
     name: OptimizerName, network: nn.Module, rate: float, betas: tuple[float, float] = (0.5, 0.999)
 ) -> torch.optim.Optimizer:
-    """A fused optimiser of a network's weights; betas are Adam's, plain SGD has none."""
+    """A fused optimiser of the weights of a network that want gradients; betas are Adam's, plain SGD has none."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
     if name == "sgd":
-        return torch.optim.SGD(network.parameters(), lr=rate, fused=True)
-    return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+        return torch.optim.SGD(weights, lr=rate, fused=True)
+    return torch.optim.Adam(weights, lr=rate, betas=betas, fused=True)
 
 
 @dataclass(frozen=True)

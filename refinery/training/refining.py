@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -52,6 +53,15 @@ def refine_batch(refiner: nn.Module, batch: Tensor, latents: Tensor | None) -> T
             return torch.cat([refiner(*part).float() for part in zip(*parts, strict=True)])
     finally:
         refiner.train(was_training)
+
+
+def toned_batch(refiner: nn.Module, batch: Tensor, latents: Tensor | None) -> Tensor | None:
+    """What a refiner with a tone begins with: (N, C, H, W); None without one."""
+    if getattr(refiner, "tone", None) is None or latents is None:
+        return None
+    with torch.inference_mode():
+        toned: Tensor = cast("Any", refiner).toned(batch, latents).float()
+        return toned
 
 
 def _runner(refiner: nn.Module, device: torch.device) -> Runner:

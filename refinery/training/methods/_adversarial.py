@@ -1,11 +1,13 @@
 """Adversarial refinement, one iteration a step; SimGAN and SSGAN are settings of it.
 
-    L_R = l_deceive(D(R(x, z))) + lambda |psi(R(x, z)) - psi(x)| + alpha l_rotation(D, R(x, z) turned) + consistency
+    L_R = l_deceive(D(R(x, z))) + lambda |psi(R(x, z)) - psi(x')| + alpha l_rotation(D, R(x, z) turned)
+          + sigma shift(R(x, z), x') + consistency
     L_D = 1/2 (l_tell(D(R(x, z)), refined) + l_tell(D(y), real) + beta l_rotation(D, y turned))
 
-x synthetic, y real, z the latent where there is one. l_tell and l_deceive see upright images only. The discriminator
-learns rotations on real images alone, and the refiner is rewarded when D recognises those of its images; a quarter of
-the images is turned four ways in the pass that judges them all.
+x synthetic, y real, z the latent where there is one, x' = x or, with `tone`, x as z lights it; sigma is the setting
+`shift`. l_tell and l_deceive see upright images only. The discriminator learns rotations on real images alone, and the
+refiner is rewarded when D recognises those of its images; a quarter of the images is turned four ways in the pass that
+judges them all.
 Source: Shrivastava et al. 2017 (arXiv:1612.07828), algorithm 1; Chen et al. 2019 (arXiv:1811.11212), eq. 3 and
 section 4 (they sum the discriminator's terms; half of the sum is the same for Adam, and keeps SimGAN's log 2).
 """
@@ -21,7 +23,9 @@ from refinery.losses.hinge import hinge, hinge_refiner
 from refinery.losses.local_adversarial import REAL, REFINED, local_adversarial
 from refinery.losses.rotation import rotation
 from refinery.losses.self_regularization import self_regularization
+from refinery.losses.shift import shift
 from refinery.networks._discriminator import Discriminator
+from refinery.networks._tone import Tone
 from refinery.registry import find
 from refinery.training.averages import RunningMean
 from refinery.training.device import Placement
@@ -33,6 +37,7 @@ from refinery.training.methods._method import Brake, Draw
 from refinery.training.methods._opponents import Opponents
 from refinery.training.methods._rotations import Judged, judge, random_crops
 from refinery.training.optimizing import Schedule, make_optimizer, set_rate, update
+from refinery.training.tone import fit_tone
 
 UNGUIDED_LAMBDA = 2.0
 """lambda where it is left to a label budget and there is none."""
@@ -77,6 +82,13 @@ class AdversarialRefinement(Opponents):
             "discriminator": self._optimizer(self.discriminator, settings.discriminator_lr),
         }
 
+    def meet(self, synthetic: Tensor, real: Tensor) -> None:
+        """Look at some images of both sides before training: how they are lit."""
+        if self.settings.lights:
+            trained, kept = (cast("Tone", network.tone) for network in (self.trained, self.refiner))
+            fit_tone(trained, synthetic, real)
+            kept.load_state_dict(trained.state_dict())
+
     @property
     def follows_budget(self) -> bool:
         """Whether these settings ask for a brake."""
@@ -99,7 +111,10 @@ class AdversarialRefinement(Opponents):
         settings = self.settings
         held = f"{settings.lambda_reg:g} x mean L1" if settings.lambda_reg else "follows the label budget"
         rows = {"psi, lambda": f"{settings.feature_transform}, {held}"}
-        return {**rows, "latent": f"{settings.latent} numbers, as {settings.latent_as}"} if settings.latent else rows
+        if settings.latent:
+            lit = ", which light the image" if settings.lights else ""
+            rows["latent"] = f"{settings.latent} numbers, as {settings.latent_as}{lit}"
+        return rows
 
     def phase(self, step: int) -> str:
         """`refiner alone`, `discriminator alone`, or `adversarial`."""
@@ -128,9 +143,12 @@ class AdversarialRefinement(Opponents):
     def _update_refiner(self, synthetic: Tensor, *, adversarial: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """One step down L_R. Returns the refined images before the update, and the losses."""
         with self.autocast():
-            refined = self._refined(synthetic)
-            losses = {"regularization": self_regularization(refined, synthetic, self.psi)}
+            refined, lit = self._refined(synthetic)
+            losses = {"regularization": self_regularization(refined, lit, self.psi)}
             total = self.lambda_reg * losses["regularization"]
+            if self.settings.shift:
+                losses["shift"] = shift(refined, lit)
+                total = total + self.settings.shift * losses["shift"]
             if adversarial:
                 judged = self._judge(refined, slice(0, refined.shape[0]), self.settings.rotation_alpha)
                 losses["refiner_adversarial"] = self._deceive(judged.patches)
@@ -139,11 +157,11 @@ class AdversarialRefinement(Opponents):
                     losses["rotation_refined"] = rotation(judged.rotations, judged.quarter_turns)
                     total = total + self.settings.rotation_alpha * losses["rotation_refined"]
         if adversarial and self.brake and self.consistency_weight:
-            losses["label_consistency"] = self.brake.consistency(refined, synthetic, self.generator)
+            losses["label_consistency"] = self.brake.consistency(refined, lit, self.generator)
             total = total + self.consistency_weight * losses["label_consistency"]
         update(self.optimizers["refiner"], total, self.settings.clip)
         self.mean.update()
-        losses["change"] = (refined - synthetic).abs().mean()
+        losses["change"] = (refined - lit).abs().mean()
         return refined.detach(), {name: loss.detach() for name, loss in losses.items()}
 
     def _update_discriminator(self, refined: Tensor, real: Tensor) -> dict[str, Tensor]:
@@ -185,14 +203,17 @@ class AdversarialRefinement(Opponents):
 
     def _refine(self, synthetic: Tensor) -> Tensor:
         with torch.no_grad(), self.autocast():
-            return self._refined(synthetic)
+            return self._refined(synthetic)[0]
 
-    def _refined(self, synthetic: Tensor) -> Tensor:
-        """R(x), or R(x, z) with a z ~ N(0, 1) for each image."""
+    def _refined(self, synthetic: Tensor) -> tuple[Tensor, Tensor]:
+        """R(x), or R(x, z) with a z ~ N(0, 1) for each image, and what it began with: x, or x as z lights it."""
         count = int(getattr(self.trained, "latent", 0))
         noise = [torch.randn(synthetic.shape[0], count, generator=self.generator).to(synthetic.device)] if count else []
         refined: Tensor = self.trained(synthetic, *noise)
-        return refined
+        if not self.settings.lights:
+            return refined, synthetic
+        with torch.no_grad():
+            return refined, cast("Any", self.trained).toned(synthetic, *noise)
 
     def _schedule(self, step: int) -> None:
         """Both rates fall over the last `decay` of the steps; the refiner's rises over the first `warmup`."""

@@ -36,6 +36,7 @@ def build_refiner(channels: int, real_channels: int, settings: AdversarialSettin
         head=settings.head,
         latent=settings.latent,
         latent_as=settings.latent_as,
+        tone=settings.lights,
     )
 
 

@@ -35,6 +35,10 @@ class AdversarialSettings:
     """Random numbers that the refiner takes beside each image, so that one has several looks; 0: none."""
     latent_as: Literal["channels", "modulation", "batch_modulation"] = "channels"
     """As constant channels, as scale and shift of the features, or as those after batch norm, as SSGAN (sBN)."""
+    tone: bool = False
+    """Whether the latent numbers, if any, light each image, spread as brightness and contrast of the photos are."""
+    shift: float = 0.0
+    """Weight of the squared shift of edges, px^2 (`losses/shift`), which leaves light and contrast free; 0: off."""
     refiner_steps: int = 1
     """K_g: refiner updates a step."""
     discriminator_steps: int = 1
@@ -105,6 +109,7 @@ class AdversarialSettings:
             "kernel",
             "lambda_reg",
             "consistency",
+            "shift",
             "rotation_alpha",
             "rotation_beta",
             "latent",
@@ -131,6 +136,11 @@ class AdversarialSettings:
                 f"rotation_alpha: got {self.rotation_alpha} with rotation_beta = 0: nobody learns the rotations that "
                 "the refiner is rewarded for; set rotation_beta = 1"
             )
+
+    @property
+    def lights(self) -> bool:
+        """Whether there is a tone: it needs latent numbers."""
+        return self.tone and self.latent > 0
 
 
 def scale(settings: SettingsType, crop_hw: tuple[int, int]) -> SettingsType:
