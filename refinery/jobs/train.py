@@ -48,8 +48,8 @@ def train(
     return result
 
 
-MET, MET_SEED = 1024, 104729
-"""Crops of each side that a method meets before training, and what is added to the seed that chooses them."""
+MET, MET_AT_ONCE, MET_SEED = 16, 64, 104729
+"""Batches of crops of a side that a method meets before training, and what is added to the seed that chooses them."""
 
 
 @dataclass(frozen=True)
@@ -197,15 +197,19 @@ def _budget(plan: _Plan, reader: LabelReader, context: CheckContext, observer: O
 
 
 def _introduce(plan: _Plan) -> None:
-    """Show the method some crops of both sides; the same in all processes of a distributed run."""
+    """Show the method some crops of both sides, made small; the same in all processes of a distributed run."""
+    import torch
+
     from refinery.training.data import Batches
     from refinery.training.sampling import SIDES, Chance
+    from refinery.training.tone import from_afar
 
     if not hasattr(plan.method, "meet"):
         return
-    size, device, seed = (plan.data.crop_hw, MET), plan.placement.device, plan.config.seed + MET_SEED
+    size, device, seed = (plan.data.crop_hw, MET_AT_ONCE), plan.placement.device, plan.config.seed + MET_SEED
     sides = zip((plan.data.synthetic, plan.data.real), SIDES, strict=True)
-    plan.method.meet(*(Batches(images, *size, Chance(seed, side), device).draw() for images, side in sides))
+    batches = [Batches(images, *size, Chance(seed, side), device) for images, side in sides]
+    plan.method.meet(*(torch.cat([from_afar(side.draw()) for _ in range(MET)]) for side in batches))
 
 
 def _feed(plan: _Plan, reader: LabelReader) -> Any:

@@ -174,8 +174,8 @@ class Stream:
 
     def _end(self, wrong: str) -> None:
         """Note that nothing more comes, and why."""
-        self.ended = True
         self._news.append(f"simulator: {self._why_ended(wrong)}; training goes on with the images that came")
+        self.ended = True
 
     def _why_ended(self, wrong: str) -> str:
         return self.simulator.ending() or wrong or "its stream ended"

@@ -40,7 +40,7 @@ def fit_tone(tone: Tone, synthetic: Tensor, real: Tensor, seed: int = 0) -> None
     trained.requires_grad_(True)
     optimizer = torch.optim.Adam(trained.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    rendered, wanted = _small(synthetic), described(_small(real))
+    rendered, wanted = from_afar(synthetic), described(from_afar(real))
     for _ in range(STEPS):
         batch, others = (_drawn(images, generator) for images in (rendered, wanted))
         toned = trained.unclamped(batch, torch.randn(len(batch), tone.latent, generator=generator))
@@ -76,7 +76,8 @@ def energy_distance(first: Tensor, second: Tensor) -> Tensor:
     return 2 * torch.cdist(first, second).mean() - within[0] - within[1]
 
 
-def _small(images: Tensor) -> Tensor:
+def from_afar(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) as (N, C, 16, 16) float32 on the CPU: all that is looked at."""
     return functional.adaptive_avg_pool2d(images.float().cpu(), SEEN_PX)
 
 

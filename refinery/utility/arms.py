@@ -15,8 +15,8 @@ from refinery.utility.augmentation import Augmentation
 from refinery.utility.compare import Arm, Photos, test_arm
 from refinery.utility.student import Recipe, Source
 
-ORDINARY = Augmentation(strength=1.0, shift=0.08, scale=0.12)
-"""As the rival does best with on eyes and signs, of half, one and one and a half of it."""
+ORDINARY = Augmentation(strength=1.0, shift=0.08, scale=0.12, colour=1.0)
+"""As the rival does best with on eyes and signs, of half, one and one and a half of it, with and without colours."""
 SYNTHETIC, AUGMENTED = "synthetic", "synthetic + augmentation"
 REFINED, REFINED_AUGMENTED = "refined", "refined + augmentation"
 MIXED = "refined and synthetic 1:1 + augmentation"
