@@ -93,7 +93,7 @@ def our_simgan(size: Size, steps: int) -> float:
 
     placement = place("cpu", "auto")
     batches = Batches(size.random_images(0), size.hw, size.batch, Chance(0, "synthetic"), placement.device)
-    method = _method(simgan, size, simgan.Settings(discriminator_pretrain=0), placement)
+    method = _method(simgan, size, simgan.Settings(discriminator_pretrain=0, latent=0, shift=0.0), placement)
     count = iter(range(TOTAL_STEPS))
     return _rate(lambda: method.step(next(count), batches.draw, batches.draw), size, steps)
 

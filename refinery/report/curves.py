@@ -28,7 +28,7 @@ def _panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
         ("losses of the two opponents", _series(records, opponents)),
         (
             "what holds the refiner, and its change",
-            _series(records, ("reconstruction", "regularization", "label_consistency", "change")),
+            _series(records, ("reconstruction", "regularization", "label_consistency", "shift", "change")),
         ),
         (
             "accuracy (guessing: real or refined 0.5, rotation 0.25)",
