@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
 
@@ -90,7 +90,7 @@ def train(
     ] = None,
     synthetic: Annotated[
         str | None,
-        typer.Option("--synthetic", help="Folder or HDF5 file of rendered images; 'COMMAND |' or -: a tar stream."),
+        typer.Option("--synthetic", help="Folder, HDF5 or tar of rendered images; 'COMMAND |' or -: a tar stream."),
     ] = None,
     out: Annotated[str | None, typer.Option("--out", help="Run folder.", show_default="runs/METHOD-DATE-TIME")] = None,
     method: Annotated[str | None, typer.Option("--method", help="Training recipe.", show_default="simgan")] = None,
@@ -151,10 +151,15 @@ def train(
 )
 def refine(
     source: Annotated[
-        str | None, typer.Argument(metavar="SYNTH", help="Folder or HDF5 file to refine.", show_default=False)
+        str | None,
+        typer.Argument(metavar="SYNTH", help="Folder, HDF5 file or tar archives to refine; -: a tar stream."),
     ] = None,
     out: Annotated[
-        str | None, typer.Option("--out", help="Folder for the refined dataset.", show_default=False)
+        str | None,
+        typer.Option("--out", help="Folder for the refined dataset; -: a tar stream on stdout.", show_default=False),
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option("--report", help="With --out -: new folder for the manifest.", show_default=False)
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Run, artifact or refiner.onnx.", show_default="newest under ./runs")
@@ -190,7 +195,7 @@ def refine(
     Run the same command again after an interruption: it goes on where it stopped.
     """
     options = {
-        "source": source, "out": out, "model": model, "provider": provider, "precision": precision,
+        "source": source, "out": out, "report": report, "model": model, "provider": provider, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
         "false_alarms": false_alarms, "check": check, "seed": seed,
     }  # fmt: skip
@@ -202,7 +207,7 @@ def refine(
         if not settings.source:
             raise UsageError("no input: refinery refine SYNTH --out REFINED")
         result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
-        _print(result, json_output, observer, refine_text)
+        _print(result, json_output, observer, refine_text, sys.stderr if settings.out == "-" else sys.stdout)
         if result["rejected"] or result.get("not_carried") or result["verdicts"]["fail"]:
             raise typer.Exit(LABELS_FAILED)
 
@@ -415,15 +420,16 @@ def _tables(config: Path | None) -> Mapping[str, Any]:
 
 
 def _print(
-    result: dict[str, Any], as_json: bool, observer: TerminalObserver, text: Callable[[dict[str, Any]], str]
+    result: dict[str, Any],
+    as_json: bool,
+    observer: TerminalObserver,
+    text: Callable[[dict[str, Any]], str],
+    to: TextIO | None = None,
 ) -> None:
-    """The result on stdout: one JSON object, or text for people."""
+    """The result on stdout, or elsewhere: one JSON object, or text for people."""
     observer.finish()
-    if as_json:
-        print(json.dumps(result, default=_plain))
-    else:
-        print(_printable(text(result)))
-    sys.stdout.flush()
+    print(json.dumps(result, default=_plain) if as_json else _printable(text(result)), file=to)
+    (to or sys.stdout).flush()
 
 
 def _printable(text: str) -> str:

@@ -120,9 +120,9 @@ class RefineConfig:
     """`refinery refine`."""
 
     source: str = ""
-    """Folder or HDF5 file to refine."""
+    """Folder, HDF5 file, tar archive or folder of those to refine; `-`: a tar archive from standard input."""
     out: str = ""
-    """Folder for the refined dataset."""
+    """Folder for the refined dataset; `-`: a tar archive to standard output."""
     model: str = ""
     """Run, artifact or refiner.onnx; empty: the newest finished run under ./runs."""
     provider: Provider = "auto"
@@ -143,6 +143,8 @@ class RefineConfig:
     """Check every label."""
     seed: int = 0
     """Which samples the checks are calibrated on, and how the intervals are drawn."""
+    report: str = ""
+    """With `out = "-"`: new folder for the manifest and the summary; empty: they are not kept."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")

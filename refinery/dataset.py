@@ -193,11 +193,14 @@ def _require_path(path: Path) -> None:
 def _not_a_dataset(path: Path) -> str:
     if path.suffix.lower() in SUFFIXES:
         return f"{path}: a single image; give the folder that holds it"
-    return f"{path}: not a dataset; expected a folder of images or an HDF5 file"
+    return f"{path}: not a dataset; expected a folder of images, tar archives or an HDF5 file"
 
 
 def _no_images(path: Path, source: Source | None = None) -> str:
     """One line that says what was found instead of samples."""
+    if source and source.layout == "tar":
+        why = "".join(f" ({line})" for line in source.problems()[:1])
+        return f"{path}: no images in it{why}; expected tar archives of images ({', '.join(SUFFIXES)})"
     if path.is_file():
         return f"{path}: no images in it; expected a group of (H, W) or (H, W, 3) datasets, or one stacked dataset"
     below = (name for _, _, names in os.walk(path) for name in names)

@@ -11,6 +11,7 @@ from refinery.annotations import SHARED_SUFFIXES, Shared, one_line, open_shared
 from refinery.errors import LabelError, SampleError
 from refinery.formats._names import PICTURE_FOLDERS, is_label_folder
 from refinery.formats._source import Source
+from refinery.formats._tar_files import is_tar_name
 from refinery.sample import Sample
 
 MAX_BYTES = 512 << 20
@@ -99,10 +100,12 @@ class ClassFolders:
     def names(self) -> frozenset[str]:
         """The folders, where all images lie equally deep in 2 to 1000 folders of 8 images and more; else nothing.
 
-        Numbers, splits, `images` and names that differ in a number only are parts of a dataset and no classes.
+        Numbers, splits, `images`, archives and names that differ in a number only are parts of a dataset, no classes.
         """
         plain = {re.sub(r"[\d._ -]+", "", name.lower()) for name in self._counts}
-        is_part = plain & {"", *_SPLITS, *PICTURE_FOLDERS} or any(map(is_label_folder, self._counts))
+        is_part = plain & {"", *_SPLITS, *PICTURE_FOLDERS} or any(
+            is_label_folder(name) or is_tar_name(name) for name in self._counts
+        )
         few = 2 <= len(self._counts) <= CLASS_FOLDERS and min(self._counts.values()) >= IMAGES_EACH
         if is_part or not few or len(self._depths) > 1 or len(plain) < len(self._counts):
             return frozenset()

@@ -62,7 +62,9 @@ def refine_dataset(
         prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
         parts = whole_chunks(source, prepared, options)
         refined = (refine_chunk(session, part, options, streams) for part in parts)
-        for lines in ahead(pool, delivery.finish, refined):
+        for works, lines in ahead(pool, lambda works: (works, delivery.finish(works)), refined):
+            for work in works:
+                sink.commit(work.sample)
             journal.append(lines)
             _stop_if_told(lines, options)
             progress(len(lines))
@@ -184,12 +186,13 @@ def ahead(
 
 def _carry_loose(source: Source, sink: Sink, not_carried: list[str]) -> Iterator[Sample]:
     """The samples of a stream of entries; files that belong to none are carried on the way, or noted."""
-    for entry in source.entries():
+    for entry in source.stream():
         if isinstance(entry, Sample):
             yield entry
             continue
         try:
             sink.carry(entry.path)
+            sink.commit(entry)
         except SampleError as error:
             not_carried.append(str(error))
 

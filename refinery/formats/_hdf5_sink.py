@@ -16,6 +16,7 @@ from refinery.formats._files import Files, chunks, output_errors
 from refinery.formats._hdf5_files import Hdf5Files
 from refinery.formats._hdf5_layout import ImageSet, names_of
 from refinery.formats._hdf5_reader import Hdf5Reader
+from refinery.formats._source import Loose
 from refinery.formats._spool import Place, Spool
 from refinery.formats._tree import join
 from refinery.sample import Sample
@@ -47,6 +48,9 @@ class Hdf5Sink:
         file, inside = self._source.locate(path)
         if not inside:
             self._files.copy(self._source.root / file, file)
+
+    def commit(self, entry: Sample | Loose) -> None:
+        """Nothing: files are put together in `finish`."""
 
     def read_back(self, path: str) -> bytes:
         """A loose file as it stands in the output; a value as it stands there, or as `finish` will copy it."""

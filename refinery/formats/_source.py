@@ -32,9 +32,14 @@ class Source(Protocol):
     layout: str
     root: Path
     """The folder that relative paths start from."""
+    endless: bool
+    """Whether it is a stream: `entries` gives its beginning, as often as asked, and `stream` all of it, once."""
 
     def entries(self) -> Iterator[Sample | Loose]:
-        """Every sample, and every file that belongs to no sample, each file exactly once."""
+        """Every sample, and every file that belongs to no sample, each file once; of a stream, its beginning."""
+
+    def stream(self) -> Iterator[Sample | Loose]:
+        """The same of a dataset that is read only once, to its end."""
 
     def read(self, sample: Sample) -> bytes:
         """The image as stored. Raises SampleError."""
@@ -67,8 +72,11 @@ class Sink(Protocol):
     def carry(self, path: str) -> None:
         """Copy a sidecar or loose file byte for byte. Raises OutputError, SampleError."""
 
-    def read_back(self, path: str) -> bytes:
-        """A carried file as it now stands in the output, so that a check can compare it."""
+    def commit(self, entry: Sample | Loose) -> None:
+        """All files of this entry have been given; called in the order of the source. Raises OutputError."""
+
+    def read_back(self, path: str) -> bytes | None:
+        """A carried file as it now stands in the output, so that a check can compare it; None: it comes later."""
 
     def finish(self) -> None:
         """Called once, after the last sample of the last run; what must be assembled is assembled here."""

@@ -45,6 +45,7 @@ class FolderSource:
     single image is loose. Mask, depth and normal images are never samples.
     """
 
+    endless = False
     layout = "folder"
 
     def __init__(self, root: Path) -> None:
@@ -64,6 +65,10 @@ class FolderSource:
             if partners.owner(folder.path) is None:
                 beside = [tree.read(path) for path in partners.of(folder.path)]
                 yield from self._group(folder, beside, partners.holds_labels_only(folder.path))
+
+    def stream(self) -> Iterator[Sample | Loose]:
+        """The same as `entries`."""
+        return self.entries()
 
     def read(self, sample: Sample) -> bytes:
         """The image file's bytes. Raises SampleError."""
@@ -131,6 +136,9 @@ class FolderSink:
     def carry(self, path: str) -> None:
         """Copy a file byte for byte. Raises OutputError, SampleError."""
         self._files.copy(self._root / path, path)
+
+    def commit(self, entry: Sample | Loose) -> None:
+        """Nothing: every file is in its place already."""
 
     def read_back(self, path: str) -> bytes:
         """A file as it now stands in the output. Raises OutputError."""

@@ -57,6 +57,7 @@ class Hdf5Source:
     Memory holds the names of one group at a time. Links that lead out of a file are not followed.
     """
 
+    endless = False
     layout = "hdf5"
 
     def __init__(self, files: Hdf5Files) -> None:
@@ -72,6 +73,10 @@ class Hdf5Source:
                 yield Loose(path)
             for one in sets:
                 yield from self._samples(path, one)
+
+    def stream(self) -> Iterator[Sample | Loose]:
+        """The same as `entries`."""
+        return self.entries()
 
     def read(self, sample: Sample) -> bytes:
         """The image as .npy bytes. Raises SampleError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +82,15 @@ class Tally:
 
 
 def summarise(
-    lines: Iterator[Line], source: Source, out: Path, context: CheckContext | None, labels: LabelReader | None
+    lines: Iterator[Line], context: CheckContext | None, pairs: Callable[[Sequence[Sample]], list[Pair]] | None
 ) -> dict[str, Any]:
-    """The summary of a job whose output is complete."""
+    """The summary of a job whose output is complete. pairs: those of some of its samples as they were delivered."""
     tally = Tally(context)
     for line in lines:
         tally.add(line)
     power: Mapping[str, Mapping[str, Any]] = {}
-    if context is not None and labels is not None and tally.measured:
-        power = power_of(_delivered(tally.measured, source, out, labels), context)
+    if context is not None and pairs is not None and tally.measured:
+        power = power_of(pairs(tally.measured), context)
     return tally.summary(power)
 
 
@@ -113,10 +113,10 @@ def write_worst(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         raise OutputError(f"{folder / 'worst.json'}: cannot be written ({error.strerror})") from error
 
 
-def _delivered(samples: Sequence[Sample], source: Source, out: Path, labels: LabelReader) -> list[Pair]:
-    """Pairs of samples as they stand in the output."""
+def delivered_pairs(samples: Sequence[Sample], source: Source, out: Path, labels: LabelReader) -> list[Pair]:
+    """Pairs of samples as they stand in the output folder."""
     wanted = {sample.key for sample in samples}
-    single = Path(samples[0].image).parts[0] if source.layout == "hdf5" else ""
+    single = Path(samples[0].image).parts[0] if source.layout in ("hdf5", "tar") else ""
     refined = open_dataset(out / single, source.layout) if (out / single).is_file() else open_dataset(out)
     pairs: list[Pair] = []
     for entry in source.entries():

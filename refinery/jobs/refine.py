@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,24 @@ from refinery import artifact as artifacts
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext
 from refinery.config import LabelOverride, OnDrift, RefineConfig
-from refinery.dataset import iter_decoded, open_dataset
-from refinery.errors import DatasetError, UsageError
-from refinery.formats._source import Source
+from refinery.dataset import iter_decoded
+from refinery.errors import DatasetError
+from refinery.formats._pipe import PipeSink
+from refinery.formats._source import Sink, Source
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
+from refinery.jobs._ends import PIPE, journal_folder, open_input, open_sink, require_ends
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
-from refinery.jobs._summary import summarise, worst_rows, write_worst
+from refinery.jobs._summary import delivered_pairs, summarise, worst_rows, write_worst
 from refinery.journal import Journal
 from refinery.labels import open_labels
 from refinery.refine import chunk_size, refine_dataset
 from refinery.report.picture import save_png
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
 from refinery.runtime.session import Session, cores, open_session
-from refinery.sample import Sample
+from refinery.sample import Pair, Sample
 from refinery.work import RefineOptions
 
 
@@ -41,8 +44,8 @@ def refine(
     Returns what `refinery refine --json` prints. Raises RefineryError.
     """
     observer = observer or Silent()
-    out = require_apart(Path(config.source), config.out)
-    source = open_dataset(Path(config.source))
+    require_ends(config)
+    source = open_input(config.source)
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
     chunk = chunk_size(source)
     session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
@@ -60,29 +63,33 @@ def refine(
         labels,
         config.seed,
     )
-    total = sum(isinstance(entry, Sample) for entry in source.entries())
+    total = 0 if source.endless else sum(isinstance(entry, Sample) for entry in source.entries())
     _say_what_was_found(observer, config, source, total, model, session, options)
-    with Journal(out, _identity(config, source, model, session, overrides or {})) as journal:
+    identity = _identity(config, source, model, session, overrides or {})
+    with journal_folder(config) as out, Journal(out, identity) as journal:
         finished = journal.read_summary()
         started, before = time.monotonic(), _count_lines(journal)
-        if finished is None or finished["samples"] != total:
+        if finished is None or source.endless or finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, observer)
-            summary = _stream(source, session, options, journal, Progress(observer, total, before))
+            sink = open_sink(source, config, journal.out)
+            summary = _stream(source, sink, session, options, journal, Progress(observer, total, before))
         else:
             observer.say("this job is finished already; nothing was done again")
             summary = finished
-        done = total - before
+        done = summary["samples"] - before
         rate = round(done / max(time.monotonic() - started, 1e-9), 1) if done > 0 else None
     for line in _notes(summary, context):
         observer.say(line)
+    report = None if config.out == PIPE and not config.report else journal.folder
     return {
         **summary,
         "images_per_s": rate,
         "provider": session.provider,
         "precision": session.precision,
         "model": str(model.path),
-        "out": str(out),
-        "worst_picture": str(journal.folder / WORST) if (journal.folder / WORST).exists() else None,
+        "out": config.out,
+        "report": str(report) if report else None,
+        "worst_picture": str(report / WORST) if report and (report / WORST).exists() else None,
     }
 
 
@@ -138,11 +145,21 @@ def _calibrate(
 
 
 def _stream(
-    source: Source, session: Session, options: RefineOptions, journal: Journal, progress: Progress
+    source: Source, sink: Sink, session: Session, options: RefineOptions, journal: Journal, progress: Progress
 ) -> dict[str, Any]:
     """Refine what is left, sum up, and draw the worst samples."""
-    not_carried = refine_dataset(source, source.sink(journal.out), session, options, journal, progress)
-    summary = summarise(journal.lines(), source, journal.out, options.context, options.labels)
+    not_carried = refine_dataset(source, sink, session, options, journal, progress)
+    out = None if isinstance(sink, PipeSink) else journal.out
+
+    def delivered(samples: Sequence[Sample]) -> list[Pair]:
+        """Of a pipe, what can be had: its beginning, refined once more."""
+        assert options.labels is not None
+        if out is not None:
+            return delivered_pairs(samples, source, out, options.labels)
+        first = (entry for entry in source.entries() if isinstance(entry, Sample))
+        return pairs_of(islice(first, len(samples)), source, session, options)
+
+    summary = summarise(journal.lines(), options.context, delivered if options.labels is not None else None)
     summary["not_carried"] = not_carried
     _draw_worst(summary["worst"], source, session, options, journal)
     write_worst(journal.folder, summary["worst"])
@@ -160,22 +177,6 @@ def _draw_worst(
     samples = [entry for entry in source.entries() if isinstance(entry, Sample) and entry.key in wanted]
     pairs = {pair.sample.key: pair for pair in pairs_of(samples, source, session, options)}
     save_png(draw_worst(worst_rows(entries, pairs), WORST_TITLE), journal.folder / WORST)
-
-
-def require_apart(source: Path, out: str) -> Path:
-    """The output folder. Raises UsageError if it is missing, the input, inside it, or around it."""
-    if not out:
-        raise UsageError("--out is missing: give a folder for the refined dataset")
-    inner, outer = Path(out).resolve(), source.resolve()
-    if inner == outer:
-        raise UsageError(f"--out {out} is the input itself; the input is never changed: give another folder")
-    if outer in inner.parents:
-        raise UsageError(
-            f"--out {out} lies inside the input {source}; it would be read as input: give a folder outside"
-        )
-    if inner in outer.parents:
-        raise UsageError(f"--out {out} holds the input {source}; give a folder of its own")
-    return Path(out)
 
 
 def _require_channels(source: Source, model: Artifact) -> None:
@@ -205,7 +206,7 @@ def _identity(
     """What makes two jobs the same: the same bytes come out."""
     return {
         "version": 1,
-        "source": str(Path(config.source).resolve()),
+        "source": config.source if source.endless else str(Path(config.source).resolve()),
         "layout": source.layout,
         "model_sha256": model.sha256,
         "probe_sha256": _probe_sha256(model),
@@ -240,7 +241,7 @@ def _describe(config: RefineConfig, source: Source, total: int, model: Artifact,
     }
     may_move = f"{config.max_drift} (--max-drift); a sample that fails is {on_drift[config.on_drift]}"
     return {
-        "input": f"{config.source}: {total:,} samples ({source.layout})",
+        "input": f"{config.source}: {f'{total:,}' if total else 'a stream of'} samples ({source.layout})",
         "model": f"{model.path} ({model.manifest.method}, {model.manifest.channels} channel(s))",
         "provider": f"{session.provider}, {session.precision}",
         "labels may move": may_move if config.check else "not checked",

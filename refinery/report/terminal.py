@@ -60,9 +60,9 @@ class TerminalObserver:
             self._move_bar(record["done"], total, text)
             return
         now = time.monotonic()
-        if now - self.last_line_at >= LINE_EVERY_S or record["done"] >= total:
+        if now - self.last_line_at >= LINE_EVERY_S or 0 < total <= record["done"]:
             self.last_line_at = now
-            self.say(f"{record['done']:,}/{total:,}  {text}")
+            self.say(f"{record['done']:,}/{total:,}  {text}" if total else f"{record['done']:,}  {text}")
 
     def interrupted(self) -> bool:
         """Whether the user asked to stop; who asks this can stop politely."""

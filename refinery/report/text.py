@@ -45,7 +45,10 @@ def refine_text(result: Mapping[str, Any]) -> str:
     if result.get("worst_picture"):
         lines.append(f"worst      {result['worst_picture']}")
     if result["rejected"] or result["verdicts"]["fail"] or result.get("softened"):
-        lines.append(f"see        {result['out']}/.refinery/manifest.jsonl for each of them")
+        where = result.get("report", f"{result['out']}/.refinery")
+        lines.append(
+            f"see        {where}/manifest.jsonl for each of them" if where else "see        --report DIR names them"
+        )
     return "\n".join(lines)
 
 

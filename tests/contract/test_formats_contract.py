@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import h5py
@@ -43,7 +45,29 @@ def hdf5_example(root: Path) -> Path:
     return root
 
 
-EXAMPLES = {"folder": folder_example, "hdf5": hdf5_example}
+def tar_example(root: Path) -> Path:
+    """A folder of two archives with awkward names, masks and loose members, one of them compressed, and a file."""
+    root.mkdir()
+    for file_name, mode in (("a 1.tar", "w"), ("é.2.tar.gz", "w:gz")):
+        with tarfile.open(root / file_name, mode) as archive:
+            add(archive, "about.txt", b"first")
+            for name in NAMES:
+                add(archive, f"images/{name}.png", png(photo(len(name))))
+                add(archive, f"images/{name}.json", b'{"x": 1}')
+                add(archive, f"images/{name}_mask.png", png(mask()))
+            add(archive, "last.txt", b"last")
+    (root / "read me").write_bytes(b"about")
+    return root
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    """One plain file."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime = len(data), 1_700_000_000
+    archive.addfile(info, io.BytesIO(data))
+
+
+EXAMPLES = {"folder": folder_example, "hdf5": hdf5_example, "tar": tar_example}
 
 
 @pytest.fixture(params=registry.names("format"))
@@ -77,6 +101,7 @@ def write_all(source: Source, out: Path, finish: bool = True) -> None:
             sink.write_image(entry, inverted(source, entry))
             for path in entry.sidecars:
                 sink.carry(path)
+        sink.commit(entry)
     if finish:
         sink.finish()
 
@@ -142,6 +167,7 @@ def test_images_that_are_carried_as_read_give_equal_images(source, tmp_path):
     sink = source.sink(tmp_path / "out")
     for sample in samples_of(source):
         sink.write_image(sample, source.read(sample))
+        sink.commit(sample)
     sink.finish()
     again = registry.find("format", source.layout).open_source(tmp_path / "out")
     assert all(again.read(sample) == source.read(sample) for sample in samples_of(source))

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -41,6 +42,22 @@ def hdf5_job(tmp_path_factory) -> tuple[Path, Path, dict[str, bytes]]:
     model = write_refiner(root, "slow")
     assert refine(source, root / "undisturbed", model).exit_code == 0
     return source, model, tree_of(root / "undisturbed", own=True)
+
+
+@pytest.fixture(scope="module")
+def tar_job(tmp_path_factory) -> tuple[Path, Path, dict[str, bytes]]:
+    """The same of a folder of archives, one of them compressed, with a sample that cannot be read."""
+    root = tmp_path_factory.mktemp("tar")
+    scenes = write_scenes(root / "scenes", SAMPLES)
+    (scenes / "0100.png").write_bytes(b"")
+    (root / "in").mkdir()
+    for number, (name, mode) in enumerate((("a.tar", "w"), ("b.tar.gz", "w:gz"), ("c.tar", "w"))):
+        with tarfile.open(root / "in" / name, mode) as archive:
+            for path in sorted(scenes.iterdir())[number * 200 : number * 200 + 200]:
+                archive.add(path, path.name)
+    model = write_refiner(root, "slow")
+    assert refine(root / "in", root / "undisturbed", model).exit_code == 3
+    return root / "in", model, tree_of(root / "undisturbed", own=True)
 
 
 def begin(source: Path, out: Path, model: Path) -> subprocess.Popen[str]:
@@ -92,6 +109,15 @@ def test_a_killed_hdf5_job_goes_on_to_the_same_bytes(hdf5_job, tmp_path, seed):
     caught = kill_now_and_then(source, tmp_path / "out", model, seed, times=3)
     assert caught >= 1
     assert refine(source, tmp_path / "out", model).exit_code == 0
+    assert tree_of(tmp_path / "out", own=True) == undisturbed
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_a_killed_job_of_archives_goes_on_to_the_same_bytes(tar_job, tmp_path, seed):
+    source, model, undisturbed = tar_job
+    caught = kill_now_and_then(source, tmp_path / "out", model, seed, times=4)
+    assert caught >= 2
+    assert refine(source, tmp_path / "out", model).exit_code == 3
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 

@@ -1,0 +1,216 @@
+"""Shell pipelines: a tar archive that comes through standard input, and one that goes out through standard output.
+
+Not a layout that is found out by looking: `-` names it. What comes in is read once; its beginning is kept, so that the
+labels can be looked at and the checks calibrated before the first sample goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from io import BufferedReader, FileIO
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+from weakref import WeakValueDictionary
+
+from numpy.typing import NDArray
+
+from refinery import image
+from refinery.errors import DatasetError, SampleError
+from refinery.formats._files import Files, output_errors
+from refinery.formats._problems import Problems
+from refinery.formats._source import Loose, Source
+from refinery.formats._tar import Member, Read, padded, read_members
+from refinery.formats._tar_files import EXPANDING_ERRORS, expanded
+from refinery.formats._tar_samples import TarSample, samples_of
+from refinery.formats._tar_sink import end_of, replaced
+from refinery.image import Decoded
+from refinery.sample import Sample
+
+HEAD_SAMPLES, HEAD_BYTES = 256, 128 << 20
+"""The beginning that is kept: so many samples, or the first ones of so many bytes."""
+NAME = "standard input"
+
+
+class PipeSource:
+    """Samples out of a tar archive that is read once; a sample's files live as long as somebody holds the sample."""
+
+    layout = "tar stream"
+    endless = True
+
+    def __init__(self, file: BufferedReader) -> None:
+        self.root = Path()
+        self._problems = Problems()
+        self._near: WeakValueDictionary[str, Member] = WeakValueDictionary()
+        self._rest = self._read(expanded(file))
+        self._head: list[Sample | Loose] | None = None
+
+    def entries(self) -> Iterator[Sample | Loose]:
+        """The beginning of the stream, at every call; the first one waits for it."""
+        if self._head is None:
+            self._head, size = [], 0
+            samples = 0
+            for entry in self._rest:
+                self._head.append(entry)
+                if isinstance(entry, TarSample):
+                    samples, size = samples + 1, size + sum(member.size for member in entry.span)
+                    if samples == HEAD_SAMPLES or size > HEAD_BYTES:
+                        break
+        return iter(self._head)
+
+    def stream(self) -> Iterator[Sample | Loose]:
+        """All of it, once."""
+        return chain(self.entries(), self._rest)
+
+    def read(self, sample: Sample) -> bytes:
+        """The image file's bytes."""
+        if isinstance(sample, TarSample) and sample.member is not None and sample.origin is self:
+            return sample.member.data or b""
+        return self.read_file(sample.image)
+
+    def read_file(self, path: str) -> bytes:
+        """A file of a sample that is on its way. Raises SampleError for others: they have gone by."""
+        member = self._near.get(path)
+        if member is None:
+            raise SampleError(f"{path}: not among the files that are on their way through the pipe")
+        return member.data or b""
+
+    def decode(self, data: bytes, sample: Sample) -> Decoded:
+        """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
+        return image.decode(data, sample.image)
+
+    def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
+        """Encode pixels (H, W, C) uint8 or uint16 as a file of the same format, mode and metadata as `like`."""
+        return image.encode(pixels, like)
+
+    def problems(self) -> list[str]:
+        """What the reading so far found wrong, one line each."""
+        return self._problems.lines()
+
+    def lost(self) -> list[str]:
+        """What cannot be carried, one line each."""
+        return self._problems.lost()
+
+    def sink(self, out: Path) -> UnpackSink:
+        """A writer of the archive's files into the folder `out`."""
+        return UnpackSink(out)
+
+    def _read(self, file: Any) -> Iterator[Sample | Loose]:
+        try:
+            members = self._noted(read_members(_reader(file), self._lose))
+            yield from samples_of(members, "", self, lambda _: True, self._lose)
+        except DatasetError as error:
+            self._lose(f"{error}; what follows is missing")
+        except EXPANDING_ERRORS as error:
+            self._lose(f"broken off ({' '.join(str(error).split())[:100]}); what follows is missing")
+
+    def _noted(self, members: Iterable[Member]) -> Iterator[Member]:
+        """Members, each to be found by its path while it is held; one of a path that is on its way is refused."""
+        for member in members:
+            if member.path in self._near:
+                self._lose(f"{member.path}: a file of this name is on its way already; it is left out")
+                continue
+            self._near[member.path] = member
+            yield member
+
+    def _lose(self, line: str) -> None:
+        self._problems.lose(f"{NAME}: {line}")
+
+
+class _InOrder:
+    """What sinks share that write in the order of `commit`: images wait, everything else comes with its sample."""
+
+    def __init__(self) -> None:
+        self._images: dict[str, bytes] = {}
+
+    def write_image(self, sample: Sample, data: bytes) -> None:
+        """Keep an encoded image until `commit`."""
+        self._images[sample.image] = data
+
+    def carry(self, path: str) -> None:
+        """Nothing: files come with `commit`."""
+
+    def read_back(self, path: str) -> bytes | None:  # noqa: ARG002
+        """None: files come with `commit`."""
+        return None
+
+
+class UnpackSink(_InOrder):
+    """Writes the files of a stream into a folder."""
+
+    def __init__(self, out: Path) -> None:
+        super().__init__()
+        self._files = Files(out)
+
+    def commit(self, entry: Sample | Loose) -> None:
+        """Write what goes into the output with a sample. Raises OutputError."""
+        for member in entry.span if isinstance(entry, TarSample) else ():
+            data = self._images.pop(member.path, None)
+            self._files.write(member.path, (member.data or b"") if data is None else data)
+
+    def finish(self) -> None:
+        """Remove what killed runs left under temporary names."""
+        self._files.clean()
+
+
+class PipeSink(_InOrder):
+    """Writes a tar archive: members of a stream with their own headers, files of a folder with plain ones."""
+
+    def __init__(self, source: Source, out: IO[bytes]) -> None:
+        super().__init__()
+        self._source, self._out = source, out
+        self._size = 0
+
+    def commit(self, entry: Sample | Loose) -> None:
+        """Write a sample's files. Raises OutputError."""
+        if isinstance(entry, TarSample):
+            for member in entry.span:
+                data = self._images.pop(member.path, member.data)
+                self._write(b"".join(replaced(member.header, data or b"")))
+        elif isinstance(entry, Sample):
+            for path in sorted((entry.image, *entry.sidecars)):
+                self._add(path, self._images.pop(path, None))
+        elif not self._source.endless:
+            self._add(entry.path, None)
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._write(end_of(self._size))
+        with output_errors(Path("standard output")):
+            self._out.flush()
+
+    def _add(self, path: str, data: bytes | None) -> None:
+        """A file of the source's folder, or other content under its name; what cannot be read was noted as such."""
+        info = tarfile.TarInfo(path)
+        try:
+            content = self._source.read_file(path) if data is None else data
+            info.mtime = int((self._source.root / path).stat().st_mtime)
+        except (SampleError, OSError):
+            return
+        info.size = len(content)
+        self._write(info.tobuf(tarfile.PAX_FORMAT) + content + bytes(padded(len(content)) - len(content)))
+
+    def _write(self, data: bytes) -> None:
+        with output_errors(Path("standard output")):
+            self._out.write(data)
+        self._size += len(data)
+
+
+def _reader(file: Any) -> Read:
+    """Reads so many bytes, fewer only at the end: a pipe or a decompressor gives them in pieces."""
+
+    def read(count: int) -> bytes:
+        parts: list[bytes] = []
+        while count and (part := file.read1(count)):
+            parts.append(part)
+            count -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    return read
+
+
+def standard_input() -> BufferedReader:
+    """Standard input as bytes."""
+    return BufferedReader(FileIO(os.dup(0), "rb"), 1 << 20)

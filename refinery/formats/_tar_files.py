@@ -1,0 +1,177 @@
+"""The archives of a tar dataset: which files they are, and reading any part of one.
+
+A compressed archive (`.tar.gz`, `.tgz`, `.tar.zst`) is unpacked into a nameless temporary file while it is read, so
+that any image of it can be fetched; what expands beyond reason is refused.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+import threading
+import weakref
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from refinery.errors import DatasetError
+from refinery.formats._problems import Problems, reason
+from refinery.formats._tar import Member, padded, read_members
+from refinery.formats._tree import Tree, join
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+OPEN_ARCHIVES = 2
+PIECE_BYTES = 1 << 20
+MOST_TIMES_LARGER, SPARED_BYTES = 100, 1 << 30
+"""An archive may expand to so many times its size and so much more: images are compressed already."""
+
+
+def is_tar_name(name: str) -> bool:
+    """Whether a file name promises a tar archive."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def expanded(file: BufferedReader) -> Any:
+    """A reader (`read1`) of the tar archive in a file that may be compressed; its first bytes tell."""
+    magic = file.peek(4)[:4]
+    if magic[:2] == b"\x1f\x8b":
+        return gzip.GzipFile(fileobj=file, mode="rb")
+    if magic == zstandard.FRAME_HEADER[:4]:
+        return zstandard.ZstdDecompressor(max_window_size=128 << 20).stream_reader(file, read_across_frames=True)
+    return file
+
+
+EXPANDING_ERRORS = (OSError, EOFError, zlib.error, zstandard.ZstdError)
+
+
+class Archive:
+    """One archive that is open for reading; closed when nothing refers to it any more. Safe from several threads."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.name = name
+        try:
+            with path.open("rb") as file:
+                source = expanded(file)
+                self._fd, self._damage = (
+                    (os.dup(file.fileno()), "") if source is file else _unpacked(source, path, name)
+                )
+        except OSError as error:
+            raise DatasetError(f"{name}: cannot be read ({reason(error)}); check the file") from error
+        weakref.finalize(self, os.close, self._fd)
+        self.size = os.fstat(self._fd).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """So many bytes from there, fewer at the end. Raises OSError."""
+        parts: list[bytes] = []
+        while size and (part := os.pread(self._fd, min(size, PIECE_BYTES * 64), offset)):
+            parts.append(part)
+            offset, size = offset + len(part), size - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def blocks(self, member: Member) -> Iterator[bytes]:
+        """A member as it stands in the archive, piece by piece: headers, content, padding."""
+        yield self.header(member)
+        at, end = member.offset, member.offset + padded(member.size)
+        while at < end:
+            piece = self.read(at, min(PIECE_BYTES, end - at))
+            piece = piece or bytes(end - at)  # an archive may end without the last padding
+            yield piece
+            at += len(piece)
+
+    def header(self, member: Member) -> bytes:
+        """A member's headers."""
+        return member.header or self.read(member.start, member.offset - member.start)
+
+    def members(self, problems: Problems) -> Iterator[Member]:
+        """All that can be used, up to where the archive breaks off; what is refused or missing is noted as lost."""
+        at = 0
+
+        def read(count: int) -> bytes:
+            nonlocal at
+            data = self.read(at, count)
+            at += len(data)
+            return data
+
+        def skip(count: int) -> None:
+            nonlocal at
+            at += count
+
+        try:
+            yield from read_members(read, lambda line: problems.lose(f"{self.name}: {line}"), skip, self.size)
+        except DatasetError as error:
+            problems.lose(f"{self.name}: {error}; what follows is missing")
+            return
+        if self._damage:
+            problems.lose(f"{self.name}: its compression is broken ({self._damage}); what follows is missing")
+
+
+class TarFiles:
+    """What reading and writing share. only: the one archive of the dataset, relative to root; None: all below it."""
+
+    def __init__(self, root: Path, only: str | None = None) -> None:
+        self.root = root
+        self.problems = Problems()
+        self._only = only
+        self._open: OrderedDict[str, Archive] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def paths(self) -> Iterator[str]:
+        """Relative paths of all files of the dataset, archives or not."""
+        if self._only is not None:
+            yield self._only
+            return
+        for folder in Tree(self.root, self.problems).walk():
+            yield from (join(folder.path, name) for name in folder.files)
+
+    def is_archive(self, path: str) -> bool:
+        """Whether one of `paths` is a tar archive."""
+        return path == self._only or is_tar_name(path.rpartition("/")[2])
+
+    def archive(self, path: str) -> Archive:
+        """An archive, open; the last few stay so. Raises DatasetError."""
+        with self._lock:
+            if path not in self._open:
+                while len(self._open) >= OPEN_ARCHIVES:
+                    self._open.popitem(last=False)
+                self._open[path] = Archive(self.root / path, path)
+            self._open.move_to_end(path)
+            return self._open[path]
+
+    def locate(self, path: str) -> tuple[str, str]:
+        """Archive and path inside it: `a.tar/0.png` -> (`a.tar`, `0.png`); nothing inside for a plain file."""
+        parts = path.split("/")
+        for at, part in enumerate(parts[:-1], 1):
+            file = "/".join(parts[:at])
+            if file == self._only or (is_tar_name(part) and (self.root / file).is_file()):
+                return file, "/".join(parts[at:])
+        return path, ""
+
+
+def _unpacked(source: Any, path: Path, name: str) -> tuple[int, str]:
+    """Descriptor of a nameless file with what a compressed archive expands to, and why that is not all of it."""
+    damage = ""
+    most = path.stat().st_size * MOST_TIMES_LARGER + SPARED_BYTES
+    with tempfile.TemporaryFile(prefix="refinery-") as file:
+        try:
+            while piece := source.read1(PIECE_BYTES):
+                file.write(piece)
+                if file.tell() > most:
+                    raise DatasetError(
+                        f"{name}: expands to more than {MOST_TIMES_LARGER} times its size, which no images do; "
+                        "replace or remove it"
+                    )
+        except EXPANDING_ERRORS as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise DatasetError(
+                    f"{name}: cannot be unpacked into {tempfile.gettempdir()} ({reason(error)}); "
+                    "make room there, or set TMPDIR"
+                ) from error
+            damage = " ".join(str(error).split())[:100] or type(error).__name__
+        file.flush()
+        return os.dup(file.fileno()), damage

@@ -1,0 +1,106 @@
+"""Samples out of the members of one archive: each with the part of the archive that is written when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from refinery.formats._grouping import Owners, keys_of, pictures_in
+from refinery.formats._roles import Roles
+from refinery.formats._source import Loose
+from refinery.formats._tar import Member, grouped
+from refinery.sample import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class TarSample(Sample):
+    """A sample that lies in an archive.
+
+    archive: its path in the dataset; empty for a stream. origin: what it was read from; the members lie in that alone.
+    member: the image. files: all files of the sample's group.
+    span: the members from behind the previous sample's image on that go into the output with this one, in order;
+    first: how many members of the archive come before them; last: whether the archive ends with them.
+    """
+
+    archive: str = field(default="", compare=False)
+    origin: object = field(default=None, compare=False, repr=False)
+    member: Member | None = field(default=None, compare=False, repr=False)
+    files: tuple[Member, ...] = field(default=(), compare=False, repr=False)
+    span: tuple[Member, ...] = field(default=(), compare=False, repr=False)
+    first: int = field(default=0, compare=False)
+    last: bool = field(default=False, compare=False)
+
+
+def samples_of(
+    members: Iterator[Member],
+    archive: str,
+    origin: object,
+    is_new: Callable[[str], bool],
+    leave_out: Callable[[str], None],
+) -> Iterator[TarSample | Loose]:
+    """The samples of an archive and its files that belong to none, each in its order.
+
+    is_new: whether a name was not met before in this archive; a sample whose name was is left out. A file that belongs
+    to no sample goes into the span of the sample before it; those at the beginning, into that of the first.
+    """
+    prefix = f"{archive}/" if archive else ""
+    held: TarSample | None = None
+    loose: list[Member] = []
+    count = 0
+    for group in grouped(members):
+        pictures = _pictures(group)
+        if not pictures:
+            yield from (Loose(prefix + member.path) for member in group)
+            loose += group
+            continue
+        found = list(_samples_in(group, pictures, archive, origin))
+        if not is_new(found[0].key):
+            leave_out(f"{found[0].image}: a sample of this name came before; it is left out")
+            continue
+        if held is None:
+            found[0] = replace(found[0], span=(*loose, *found[0].span))
+        else:
+            yield (held := replace(held, span=(*held.span, *loose), first=count))
+            count += len(held.span)
+        loose = []
+        for sample in found[:-1]:
+            yield replace(sample, first=count)
+            count += len(sample.span)
+        held = found[-1]
+    if held is not None:
+        yield replace(held, span=(*held.span, *loose), first=count, last=True)
+
+
+def _pictures(group: list[Member]) -> list[str]:
+    """File names of the images of a group that are samples, in their order."""
+    return pictures_in((_name(member) for member in group), Roles())
+
+
+def _samples_in(group: list[Member], pictures: list[str], archive: str, origin: object) -> Iterator[TarSample]:
+    prefix = f"{archive}/" if archive else ""
+    folder = group[0].path.rpartition("/")[0]
+    folder = f"{folder}/" if folder else ""
+    owners = Owners(pictures)
+    owned: dict[str, list[str]] = {picture: [] for picture in pictures}
+    for member in group:
+        if _name(member) not in owned:
+            owned[owners.of(_name(member)) or pictures[0]].append(prefix + member.path)
+    begin = 0
+    for key, picture in zip(keys_of(pictures), pictures, strict=True):
+        at = next(i for i, member in enumerate(group) if _name(member) == picture)
+        end = len(group) if picture == pictures[-1] else at + 1
+        yield TarSample(
+            prefix + folder + key,
+            prefix + group[at].path,
+            tuple(sorted(owned[picture])),
+            archive,
+            origin,
+            group[at],
+            tuple(group),
+            tuple(group[begin:end]),
+        )
+        begin = end
+
+
+def _name(member: Member) -> str:
+    return member.path.rpartition("/")[2]

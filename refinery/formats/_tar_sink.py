@@ -1,0 +1,200 @@
+"""Writes tar datasets: each archive grows in its own order and takes its name when it is whole.
+
+What is written is the source's archive with other images: every other member, its headers and its place stay. While it
+is written it lies in refinery's own folder, ahead of the journal by what was not noted yet; a second run cuts that off
+and goes on, so that its bytes are those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from refinery.errors import DatasetError, OutputError
+from refinery.formats._files import Files, output_errors
+from refinery.formats._problems import Problems
+from refinery.formats._source import Loose
+from refinery.formats._tar import END, padded, with_size
+from refinery.formats._tar_files import Archive, TarFiles, expanded
+from refinery.formats._tar_samples import TarSample
+from refinery.sample import Sample
+
+RECORD_BYTES = 10_240
+"""An archive's length is a multiple of this, as `tar` and Python write it."""
+GZIP_LEVEL, ZSTD_LEVEL = 1, 3
+"""Images are compressed already."""
+COPY_BYTES = 1 << 20
+
+
+class TarSink:
+    """Takes images in any order and writes them in the order of `commit`."""
+
+    def __init__(self, source: TarFiles, out: Path) -> None:
+        self._source = source
+        self._files = Files(out)
+        self._images: dict[str, bytes] = {}
+        self._growing: _Growing | None = None
+
+    def write_image(self, sample: Sample, data: bytes) -> None:
+        """Keep an encoded image until `commit`."""
+        self._images[sample.image] = data
+
+    def carry(self, path: str) -> None:
+        """Copy a file beside the archives; members come with `commit`. Raises OutputError, SampleError."""
+        if not self._is_member(path):
+            self._files.copy(self._source.root / path, path)
+
+    def commit(self, entry: Sample | Loose) -> None:
+        """Write the part of the archive that belongs to a sample. Raises OutputError, DatasetError."""
+        if not isinstance(entry, TarSample) or entry.origin is not self._source:
+            return
+        if self._growing is None or self._growing.name != entry.archive:
+            self._growing = self._begin(entry)
+        archive = self._source.archive(entry.archive)
+        with output_errors(self._growing.path):
+            for member in entry.span:
+                data = self._images.pop(f"{entry.archive}/{member.path}", None)
+                self._growing.add(archive.blocks(member) if data is None else replaced(archive.header(member), data))
+            self._growing.file.flush()
+        if entry.last:
+            self._complete()
+
+    def read_back(self, path: str) -> bytes | None:
+        """A file of the output; None for a member of an archive that is not whole yet. Raises OutputError."""
+        if not self._is_member(path):
+            return self._files.read_back(path)
+        archive, inside = self._source.locate(path)
+        if not (self._files.out / archive).exists():
+            return None
+        finished = Archive(self._files.out / archive, archive)
+        for member in finished.members(Problems()):
+            if member.path == inside:
+                return finished.read(member.offset, member.size)
+        raise OutputError(f"{self._files.out / path}: is missing in its archive; run the same command again")
+
+    def finish(self) -> None:
+        """Carry the archives that have no image, and remove what is left of killed runs."""
+        for path in self._source.paths():
+            if self._source.is_archive(path) and not (self._files.out / path).exists():
+                self._carry_whole(path)
+        with contextlib.suppress(OSError):  # not there, or not empty
+            self._spool("").rmdir()
+        self._files.clean()
+
+    def _is_member(self, path: str) -> bool:
+        archive, inside = self._source.locate(path)
+        return bool(inside) and self._source.is_archive(archive)
+
+    def _spool(self, name: str) -> Path:
+        return self._files.own / "spool" / name.replace("/", "%2F")
+
+    def _begin(self, entry: TarSample) -> _Growing:
+        """The archive up to where this sample begins: empty, or what an interrupted run has written of it."""
+        path = self._spool(entry.archive)
+        finished = self._files.out / entry.archive
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if entry.first and not path.exists() and finished.exists():  # it was whole, but not noted to be
+                with finished.open("rb") as whole, path.open("wb") as file:
+                    _copy(expanded(whole), file)
+            length = _length_of(path, entry.archive, entry.first) if entry.first else 0
+            with path.open("ab") as file:
+                file.truncate(length)
+            return _Growing(entry.archive, path, path.open("ab"))
+
+    def _complete(self) -> None:
+        assert self._growing is not None
+        growing, self._growing = self._growing, None
+        with output_errors(growing.path):
+            growing.file.write(end_of(growing.file.tell()))
+            growing.file.close()
+            if not is_compressed(growing.name):
+                growing.path.replace(self._files.target(growing.name))
+                return
+            with (
+                self._files.replacing(growing.name) as temporary,
+                growing.path.open("rb") as plain,
+                temporary.open("wb") as raw,
+                compressing(raw, growing.name) as file,
+            ):
+                _copy(plain, file)
+            growing.path.unlink()
+
+    def _carry_whole(self, path: str) -> None:
+        """An archive without images, less what is refused; one that cannot be read at all is copied as it is."""
+        try:
+            archive = self._source.archive(path)
+        except DatasetError:
+            return
+        with (
+            self._files.replacing(path) as temporary,
+            temporary.open("wb") as raw,
+            compressing(raw, path) as file,
+        ):
+            size = 0
+            for member in archive.members(Problems()):
+                for piece in archive.blocks(member):
+                    size += file.write(piece)
+            file.write(end_of(size))
+
+
+class _Growing:
+    """An archive that is being written."""
+
+    def __init__(self, name: str, path: Path, file: IO[bytes]) -> None:
+        self.name, self.path, self.file = name, path, file
+
+    def add(self, blocks: Iterator[bytes]) -> None:
+        """Append one member."""
+        for piece in blocks:
+            self.file.write(piece)
+
+
+def replaced(header: bytes, data: bytes) -> Iterator[bytes]:
+    """A member with these headers and another content."""
+    yield with_size(header, len(data))
+    yield data
+    yield bytes(padded(len(data)) - len(data))
+
+
+def is_compressed(name: str) -> bool:
+    """Whether an archive of this name is compressed."""
+    return not name.lower().endswith(".tar")
+
+
+@contextlib.contextmanager
+def compressing(raw: IO[bytes], name: str) -> Iterator[Any]:
+    """A writer into `raw` that compresses as the name says; the same bytes for the same content."""
+    if name.lower().endswith((".gz", ".tgz")):
+        with gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as file:
+            yield file
+    elif name.lower().endswith(".zst"):
+        with zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(raw, closefd=False) as file:
+            yield file
+    else:
+        yield raw
+
+
+def end_of(size: int) -> bytes:
+    """What ends an archive of this size."""
+    return END + bytes(-(size + len(END)) % RECORD_BYTES)
+
+
+def _length_of(path: Path, name: str, count: int) -> int:
+    """Where member `count` of a growing archive ends. Raises OutputError where it has fewer."""
+    if path.exists():
+        for number, member in enumerate(Archive(path, name).members(Problems()), 1):
+            if number == count:
+                return member.offset + padded(member.size)
+    raise OutputError(f"{path}: holds less than the journal says, as after a power cut; give an empty --out")
+
+
+def _copy(source: Any, target: IO[bytes]) -> None:
+    """All that a reader (`read1`) gives."""
+    while piece := source.read1(COPY_BYTES):
+        target.write(piece)

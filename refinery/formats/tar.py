@@ -1,0 +1,154 @@
+"""Layout `tar`: shards as WebDataset writes them, the files of a sample behind each other, the key up to the first dot.
+
+A sample's image is `shard-0001.tar/00012.png`. Any member that is a plain file with a safe name is carried, headers and
+all; what an archive holds beside those (links, devices, paths that lead out) is refused and named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from numpy.typing import NDArray
+
+from refinery import image
+from refinery.errors import DatasetError, SampleError
+from refinery.formats._files import read_whole
+from refinery.formats._names import is_image_name
+from refinery.formats._problems import Problems, reason
+from refinery.formats._source import Loose
+from refinery.formats._tar import MAX_FILE_BYTES, Member
+from refinery.formats._tar_files import OPEN_ARCHIVES, TarFiles, is_tar_name
+from refinery.formats._tar_samples import TarSample, samples_of
+from refinery.formats._tar_sink import TarSink
+from refinery.formats._tree import Tree
+from refinery.image import Decoded
+from refinery.sample import Sample
+
+
+def sniff(path: Path) -> bool:
+    """Whether the path is a tar archive, or a folder that holds some and no image file beside them."""
+    if path.is_file():
+        return is_tar_name(path.name)
+    names = Tree(path, Problems()).read("").files if path.is_dir() else ()
+    return any(map(is_tar_name, names)) and not any(map(is_image_name, names))
+
+
+def open_source(path: Path) -> TarSource:
+    """Open an archive or a folder of them. Raises DatasetError."""
+    if path.is_dir():
+        return TarSource(TarFiles(path))
+    files = TarFiles(path.parent, path.name)
+    source = TarSource(files)
+    if next(files.archive(path.name).members(files.problems), None) is None:
+        lines = files.problems.lines() or [f"{path}: no plain file in it"]
+        raise DatasetError(f"{lines[0]}; expected a tar archive of images with the files that belong to them")
+    return source
+
+
+class TarSource:
+    """Reads one archive after the other, in code point order; memory is bounded by the names in one archive."""
+
+    endless = False
+    layout = "tar"
+
+    def __init__(self, files: TarFiles) -> None:
+        self.root = files.root
+        self._files = files
+        self._near: WeakValueDictionary[str, Member] = WeakValueDictionary()
+        """Members of the samples that somebody holds, by path: their files are found without a search."""
+        self._index = lru_cache(OPEN_ARCHIVES)(self._all_of)
+
+    def entries(self) -> Iterator[Sample | Loose]:
+        """Every sample, and every file that belongs to no sample, each file exactly once."""
+        for path in self._files.paths():
+            if not self._files.is_archive(path):
+                yield Loose(path)
+                continue
+            try:
+                archive = self._files.archive(path)
+            except DatasetError as error:
+                self._files.problems.add(f"{error}; it is carried as it is")
+                yield Loose(path)
+                continue
+            members = archive.members(self._files.problems)
+            for entry in samples_of(members, path, self._files, _Names().is_new, self._files.problems.lose):
+                if isinstance(entry, TarSample):
+                    self._near.update({f"{path}/{member.path}": member for member in entry.files})
+                yield entry
+
+    def stream(self) -> Iterator[Sample | Loose]:
+        """The same as `entries`."""
+        return self.entries()
+
+    def read(self, sample: Sample) -> bytes:
+        """The image file's bytes. Raises SampleError."""
+        if isinstance(sample, TarSample) and sample.member is not None and sample.origin is self._files:
+            return self._content(sample.archive, sample.member)
+        return self.read_file(sample.image)
+
+    def read_file(self, path: str) -> bytes:
+        """A member or a file beside the archives, whole. Raises SampleError."""
+        archive, inside = self._files.locate(path)
+        if not inside:
+            return read_whole(self.root / path, path)
+        member = self._near.get(path) or self._index(archive).get(inside)
+        if member is None:
+            raise SampleError(f"{path}: not in the archive; check the name")
+        return self._content(archive, member)
+
+    def decode(self, data: bytes, sample: Sample) -> Decoded:
+        """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
+        return image.decode(data, sample.image)
+
+    def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
+        """Encode pixels (H, W, C) uint8 or uint16 as a file of the same format, mode and metadata as `like`."""
+        return image.encode(pixels, like)
+
+    def problems(self) -> list[str]:
+        """What the reading so far found wrong, one line each."""
+        return self._files.problems.lines()
+
+    def lost(self) -> list[str]:
+        """What cannot be carried, one line each."""
+        return self._files.problems.lost()
+
+    def sink(self, out: Path) -> TarSink:
+        """A writer of the same archives into the folder `out`."""
+        return TarSink(self._files, out)
+
+    def _all_of(self, archive: str) -> dict[str, Member]:
+        """Every member of an archive by its path: for whoever asks for a file without its sample."""
+        return {member.path: member for member in self._files.archive(archive).members(Problems())}
+
+    def _content(self, archive: str, member: Member) -> bytes:
+        shown = f"{archive}/{member.path}"
+        if member.size > MAX_FILE_BYTES:
+            raise SampleError(
+                f"{shown}: {member.size:,} bytes; files beyond {MAX_FILE_BYTES:,} are not read into memory"
+            )
+        try:
+            data = self._files.archive(archive).read(member.offset, member.size)
+        except OSError as error:
+            raise SampleError(f"{shown}: cannot be read ({reason(error)}); check the archive") from error
+        if len(data) < member.size:
+            raise SampleError(f"{shown}: cut off, {len(data):,} of {member.size:,} bytes; write the archive again")
+        return data
+
+
+class _Names:
+    """Names met, as 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._met: set[bytes] = set()
+
+    def is_new(self, name: str) -> bool:
+        """Whether this is the first time; it is not from then on."""
+        short = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        known = short in self._met
+        self._met.add(short)
+        return not known

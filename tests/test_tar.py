@@ -1,0 +1,248 @@
+"""Tar datasets: what comes out is what went in, with other images; what a stranger's archive holds does no harm."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+from conftest import png
+from PIL import Image
+from stream import brighter, error_of, manifest, refine, refine_json, scene, tree_of, write_refiner
+
+from refinery.dataset import open_dataset
+from refinery.errors import DatasetError
+from refinery.formats import _tar_files
+from refinery.formats._source import Loose
+from refinery.sample import Sample
+
+Files = Iterable[tuple[str, bytes]]
+
+
+def shard(files: Files, kind: int = tarfile.PAX_FORMAT) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=kind) as archive:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime, info.uname = len(data), 1_700_000_000, "render"
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def scenes(first: int, count: int) -> list[tuple[str, bytes]]:
+    """Images, labels and a file that nobody knows."""
+    files: list[tuple[str, bytes]] = []
+    for i in range(first, first + count):
+        pixels, label = scene(i)
+        files += [(f"{i:04d}.png", png(pixels)), (f"{i:04d}.json", json.dumps({"disc": label}).encode())]
+        files += [(f"{i:04d}.depth.npy", bytes(i % 7))]
+    return files
+
+
+def members(data: bytes) -> dict[str, tuple[bytes, tarfile.TarInfo]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return {info.name: (archive.extractfile(info).read(), info) for info in archive if info.isfile()}
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def keys(path: Path) -> list[str]:
+    return [entry.key for entry in open_dataset(path).entries() if isinstance(entry, Sample)]
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz", "a.tar.zst"])
+def test_every_member_comes_out_in_its_place_with_its_headers(name, tmp_path):
+    files = scenes(0, 5)
+    data = shard(files)
+    packed = {"a.tar": data, "a.tar.zst": zstandard.compress(data)}.get(name) or gzip.compress(data)
+    source = write(tmp_path / "in" / name, packed)
+    assert refine(source, tmp_path / "out", write_refiner(tmp_path)).exit_code == 0
+    written = (tmp_path / "out" / name).read_bytes()
+    assert written[:2] == packed[:2]
+    refined = members(written if name == "a.tar" else unpacked(written, name))
+    assert list(refined) == [path for path, _ in files]
+    for path, content in files:
+        found, info = refined[path]
+        assert (info.mtime, info.uname) == (1_700_000_000, "render")
+        if path.endswith(".png"):
+            np.testing.assert_array_equal(
+                np.asarray(Image.open(io.BytesIO(found))), brighter(np.asarray(Image.open(io.BytesIO(content))))
+            )
+        else:
+            assert found == content
+
+
+def unpacked(data: bytes, name: str) -> bytes:
+    if name.endswith(".zst"):
+        return zstandard.ZstdDecompressor().stream_reader(data).read()
+    return gzip.decompress(data)
+
+
+def test_a_folder_of_archives_comes_out_as_one(tmp_path):
+    write(tmp_path / "in" / "b" / "1.tar", shard(scenes(3, 3)))
+    write(tmp_path / "in" / "0.tar.gz", gzip.compress(shard(scenes(0, 3))))
+    write(tmp_path / "in" / "none.tar", shard([("readme.txt", b"no image")]))
+    write(tmp_path / "in" / "index.json", b"{}")
+    code, result = refine_json(tmp_path / "in", tmp_path / "out", write_refiner(tmp_path))
+    assert (code, result["samples"], result["refined"]) == (0, 6, 6)
+    assert set(tree_of(tmp_path / "out")) == {"0.tar.gz", "b/1.tar", "none.tar", "index.json"}
+    assert (tmp_path / "out" / "none.tar").read_bytes() == (tmp_path / "in" / "none.tar").read_bytes()
+    assert (
+        keys(tmp_path / "out")
+        == keys(tmp_path / "in")
+        == [f"0.tar.gz/000{i}" for i in range(3)] + [f"b/1.tar/000{i}" for i in range(3, 6)]
+    )
+
+
+def test_labels_are_read_and_the_audit_finds_them(tmp_path):
+    source = write(tmp_path / "in" / "a.tar", shard(scenes(0, 12)))
+    assert refine(source, tmp_path / "out", write_refiner(tmp_path)).exit_code == 0
+    assert all(line["labels"][0]["verdict"] == "pass" for line in manifest(tmp_path / "out").values())
+    moved = refine(source, tmp_path / "moved", write_refiner(tmp_path, "moved"), "--on-drift", "keep")
+    assert moved.exit_code == 3
+
+
+def test_what_is_no_plain_file_or_leads_out_is_refused_named_and_the_rest_goes_on(tmp_path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for kind, name in ((tarfile.SYMTYPE, "link.png"), (tarfile.LNKTYPE, "hard.png"), (tarfile.CHRTYPE, "null.png")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+        for name, data in [("../out.png", b"1"), ("/abs.png", b"1"), *scenes(0, 2)]:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    source = write(tmp_path / "in" / "a.tar", out.getvalue())
+    code, result = refine_json(source, tmp_path / "out", write_refiner(tmp_path))
+    assert (code, result["refined"]) == (3, 2)
+    named = " ".join(result["not_carried"])
+    assert all(name in named for name in ("link.png", "hard.png", "null.png", "../out.png", "/abs.png"))
+    assert [name for name in members((tmp_path / "out" / "a.tar").read_bytes()) if name.endswith("png")] == [
+        "0000.png",
+        "0001.png",
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out", "brighter-1.onnx"}
+
+
+def test_a_sample_that_comes_twice_is_left_out_the_second_time(tmp_path):
+    source = write(tmp_path / "in" / "a.tar", shard([*scenes(0, 2), *scenes(0, 1)]))
+    code, result = refine_json(source, tmp_path / "out", write_refiner(tmp_path))
+    assert (code, result["samples"]) == (3, 2)
+    assert "0000.png: a sample of this name came before" in result["not_carried"][0]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_archive_that_breaks_off_is_refined_up_to_there_and_named(packed, tmp_path):
+    data = shard(scenes(0, 6))
+    cut = gzip.compress(data)[: len(gzip.compress(data)) * 2 // 3] if packed else data[: len(data) * 2 // 3 + 700]
+    source = write(tmp_path / "in" / ("a.tar.gz" if packed else "a.tar"), cut)
+    code, result = refine_json(source, tmp_path / "out", write_refiner(tmp_path))
+    assert code == 3
+    assert 1 <= result["refined"] < 6
+    assert "what follows is missing" in result["not_carried"][0]
+    again = open_dataset(tmp_path / "out")
+    assert sum(isinstance(entry, Sample) for entry in again.entries()) == result["refined"]
+    assert again.lost() == []
+
+
+@pytest.mark.parametrize("tail", [b"not a header" * 60, b"\x00" * 512 + b"x" * 512])
+def test_rubbish_behind_the_members_is_named(tail, tmp_path):
+    data = shard(scenes(0, 2))
+    source = open_dataset(write(tmp_path / "a.tar", data.rstrip(b"\0") + bytes(-len(data.rstrip(b"\0")) % 512) + tail))
+    assert sum(isinstance(entry, Sample) for entry in source.entries()) == 2
+    assert "no tar stream at byte" in source.lost()[0]
+
+
+def test_an_archive_that_expands_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(_tar_files, "SPARED_BYTES", 1 << 20)
+    bomb = write(tmp_path / "in" / "bomb.tar.gz", gzip.compress(bytes(64 << 20)))
+    with pytest.raises(DatasetError, match=r"bomb\.tar\.gz: expands to more than 100 times its size"):
+        open_dataset(bomb)
+    write(tmp_path / "in" / "good.tar", shard(scenes(0, 2)))
+    code, result = refine_json(tmp_path / "in", tmp_path / "out", write_refiner(tmp_path))
+    assert (code, result["refined"]) == (0, 2)
+    assert (tmp_path / "out" / "bomb.tar.gz").read_bytes() == bomb.read_bytes()
+
+
+def test_a_sparse_file_is_refused(tmp_path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("huge.png")
+        info.size, info.pax_headers = 512, {"GNU.sparse.major": "1", "GNU.sparse.realsize": "99999999999"}
+        archive.addfile(info, io.BytesIO(bytes(512)))
+        for name, data in scenes(0, 1):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    source = open_dataset(write(tmp_path / "a.tar", out.getvalue()))
+    assert sum(isinstance(entry, Sample) for entry in source.entries()) == 1
+    assert "'huge.png': not a plain file" in source.lost()[0]
+
+
+def test_a_size_in_a_pax_header_is_replaced(tmp_path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, data in scenes(0, 2):
+            info = tarfile.TarInfo("long" * 40 + "/" + name)
+            info.size, info.pax_headers = len(data), {"size": str(len(data))}
+            archive.addfile(info, io.BytesIO(data))
+    source = write(tmp_path / "a.tar", out.getvalue())
+    assert refine(source, tmp_path / "out", write_refiner(tmp_path)).exit_code == 0
+    refined = members((tmp_path / "out" / "a.tar").read_bytes())
+    assert list(refined) == list(members(out.getvalue()))
+    assert all(Image.open(io.BytesIO(data)).size for name, (data, _) in refined.items() if name.endswith("png"))
+
+
+@pytest.mark.parametrize("name", ["empty.tar", "text.tar", "none.tar", "packed.tar.gz"])
+def test_what_is_no_dataset_is_one_line(name, tmp_path):
+    content = {
+        "empty.tar": b"",
+        "text.tar": b"hello" * 300,
+        "none.tar": shard([("a.txt", b"")]),
+        "packed.tar.gz": b"\x1f\x8b1",
+    }
+    source = write(tmp_path / name, content[name])
+    line = error_of(refine(source, tmp_path / "out", write_refiner(tmp_path)))
+    assert name in line
+    assert "expected" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_members_that_belong_to_no_image_are_carried_with_the_sample_before_them(tmp_path):
+    files = [("first.txt", b"1"), *scenes(0, 2), ("middle.json", b"{}"), *scenes(2, 1), ("last.txt", b"3")]
+    source = open_dataset(write(tmp_path / "a.tar", shard(files)))
+    entries = list(source.entries())
+    assert [entry.path for entry in entries if isinstance(entry, Loose)] == [
+        "a.tar/first.txt",
+        "a.tar/middle.json",
+        "a.tar/last.txt",
+    ]
+    samples = [entry for entry in entries if isinstance(entry, Sample)]
+    assert [[member.path for member in sample.span][-1] for sample in samples] == [
+        "0000.depth.npy",
+        "middle.json",
+        "last.txt",
+    ]
+    assert [member.path for sample in samples for member in sample.span] == [name for name, _ in files]
+    assert [sample.first for sample in samples] == [0, 4, 8]
+
+
+def test_files_are_found_in_any_order(tmp_path):
+    source = open_dataset(write(tmp_path / "a.tar", shard(scenes(0, 8))))
+    paths = [path for entry in source.entries() if isinstance(entry, Sample) for path in (entry.image, *entry.sidecars)]
+    expected = dict(scenes(0, 8))
+    random.Random(0).shuffle(paths)
+    for path in paths:
+        assert source.read_file(path) == expected[path.removeprefix("a.tar/")]
