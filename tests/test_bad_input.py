@@ -239,7 +239,7 @@ NOT_DATASETS = {
     "texts": "no images in it (found 1 .txt)",
     "masks": "all of them look like masks",
     "image.png": "a single image; give the folder that holds it",
-    "notes.txt": "not a dataset; expected a folder of images or an HDF5 file",
+    "notes.txt": "not a dataset; expected a folder of images, tar archives or an HDF5 file",
     "broken.h5": "not HDF5, or cut off",
     "empty.h5": "the file is empty",
     "vectors.h5": "no images in it (found group look_vec)",
