@@ -143,6 +143,8 @@ class RefineConfig:
     """Check every label."""
     seed: int = 0
     """Which samples the checks are calibrated on, and how the intervals are drawn."""
+    shard: str = ""
+    """One part of a batch job: 3/16; auto, auto/16: as SLURM or Kubernetes say; empty: the whole dataset."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")

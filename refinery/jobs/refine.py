@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -11,16 +12,18 @@ from typing import Any
 
 from refinery import artifact as artifacts
 from refinery.artifact import Artifact
-from refinery.checks import CheckContext
+from refinery.checks import CheckContext, flips_found
 from refinery.config import LabelOverride, OnDrift, RefineConfig
 from refinery.dataset import iter_decoded, open_dataset
 from refinery.errors import DatasetError, UsageError
+from refinery.formats._parts import Part, divide
 from refinery.formats._source import Source
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
+from refinery.jobs._record import Report
 from refinery.jobs._summary import summarise, worst_rows, write_worst
 from refinery.journal import Journal
 from refinery.labels import open_labels
@@ -29,6 +32,7 @@ from refinery.report.picture import save_png
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
 from refinery.runtime.session import Session, cores, open_session
 from refinery.sample import Sample
+from refinery.shard import Shard, parse_shard
 from refinery.work import RefineOptions
 
 
@@ -41,8 +45,11 @@ def refine(
     Returns what `refinery refine --json` prints. Raises RefineryError.
     """
     observer = observer or Silent()
+    shard = parse_shard(config.shard, os.environ)
     out = require_apart(Path(config.source), config.out)
     source = open_dataset(Path(config.source))
+    part = divide(source, shard) if shard else None
+    own = part.source if part else source
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
     chunk = chunk_size(source)
     session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
@@ -60,21 +67,26 @@ def refine(
         labels,
         config.seed,
     )
-    total = sum(isinstance(entry, Sample) for entry in source.entries())
-    _say_what_was_found(observer, config, source, total, model, session, options)
-    with Journal(out, _identity(config, source, model, session, overrides or {})) as journal:
+    total = part.samples if part else sum(isinstance(entry, Sample) for entry in source.entries())
+    _say_what_was_found(observer, config, source, part.total if part else total, model, session, options)
+    if part:
+        observer.say(f"part {shard}: {total:,} of {part.total:,} samples")
+    with Journal(out, _identity(config, source, model, session, overrides or {}, shard, part), shard) as journal:
         finished = journal.read_summary()
         started, before = time.monotonic(), _count_lines(journal)
         if finished is None or finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, observer)
-            summary = _stream(source, session, options, journal, Progress(observer, total, before))
+            summary = _stream(own, session, options, journal, Progress(observer, total, before))
         else:
             observer.say("this job is finished already; nothing was done again")
             summary = finished
         done = total - before
         rate = round(done / max(time.monotonic() - started, 1e-9), 1) if done > 0 else None
-    for line in _notes(summary, context):
+    for line in _notes(summary, context if total else None):
         observer.say(line)
+    if shard:
+        ended = Report.of(out).state()["finished"]
+        observer.say(f"{ended} of {shard.count} parts are finished; refinery inspect {out} puts them together")
     return {
         **summary,
         "images_per_s": rate,
@@ -82,6 +94,8 @@ def refine(
         "precision": session.precision,
         "model": str(model.path),
         "out": str(out),
+        "shard": str(shard) if shard else None,
+        "manifest": str(journal.manifest),
         "worst_picture": str(journal.folder / WORST) if (journal.folder / WORST).exists() else None,
     }
 
@@ -132,7 +146,7 @@ def _calibrate(
     if known is not None:
         return replace(options, context=recalled(options.context, known))
     context, record = calibrated(options.context, model, lambda: refined_pairs(source, session, options), config.seed)
-    journal.write_calibration(record)
+    journal.write_calibration({**record, "flips_found": flips_found(context)})
     observer.say(calibration_sentence(record))
     return replace(options, context=context)
 
@@ -141,7 +155,7 @@ def _stream(
     source: Source, session: Session, options: RefineOptions, journal: Journal, progress: Progress
 ) -> dict[str, Any]:
     """Refine what is left, sum up, and draw the worst samples."""
-    not_carried = refine_dataset(source, source.sink(journal.out), session, options, journal, progress)
+    not_carried = refine_dataset(source, source.sink(journal.out, journal.folder), session, options, journal, progress)
     summary = summarise(journal.lines(), source, journal.out, options.context, options.labels)
     summary["not_carried"] = not_carried
     _draw_worst(summary["worst"], source, session, options, journal)
@@ -200,7 +214,13 @@ def _notes(summary: dict[str, Any], context: CheckContext | None) -> Iterator[st
 
 
 def _identity(
-    config: RefineConfig, source: Source, model: Artifact, session: Session, overrides: Mapping[str, LabelOverride]
+    config: RefineConfig,
+    source: Source,
+    model: Artifact,
+    session: Session,
+    overrides: Mapping[str, LabelOverride],
+    shard: Shard | None,
+    part: Part | None,
 ) -> dict[str, Any]:
     """What makes two jobs the same: the same bytes come out."""
     return {
@@ -218,6 +238,7 @@ def _identity(
         "false_alarms": config.false_alarms,
         "seed": config.seed,
         "labels": {name: asdict(override) for name, override in sorted(overrides.items())},
+        **({"shard": str(shard), **part.identity()} if part else {}),
     }
 
 
