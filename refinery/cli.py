@@ -186,6 +186,10 @@ def refine(
         bool | None, typer.Option("--check/--no-check", help="Check every label.", show_default="check")
     ] = None,
     seed: SeedOption = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="One part of many: 3/16; auto, auto/16 in a batch job.", show_default="all"),
+    ] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -197,7 +201,7 @@ def refine(
     options = {
         "source": source, "out": out, "report": report, "model": model, "provider": provider, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
-        "false_alarms": false_alarms, "check": check, "seed": seed,
+        "false_alarms": false_alarms, "check": check, "seed": seed, "shard": shard,
     }  # fmt: skip
     with _command(debug) as observer:
         from refinery.jobs.refine import refine as run

@@ -145,6 +145,8 @@ class RefineConfig:
     """Which samples the checks are calibrated on, and how the intervals are drawn."""
     report: str = ""
     """With `out = "-"`: new folder for the manifest and the summary; empty: they are not kept."""
+    shard: str = ""
+    """One part of a batch job: 3/16; auto, auto/16: as SLURM or Kubernetes say; empty: the whole dataset."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")

@@ -51,7 +51,7 @@ def refine_dataset(
     """
     not_carried: list[str] = []
     samples = _without_done(_carry_loose(source, sink, not_carried), journal, progress, options)
-    delivery = Delivery(source, sink, Files(journal.out), options)
+    delivery = Delivery(source, sink, Files(journal.out, journal.folder), options)
     workers = options.workers or min(8, cores())
     with (
         threadpool_limits(1, user_api="blas"),  # the checks' own threads would fight the model's for the cores

@@ -184,12 +184,11 @@ def write_gaze(path: Path, count: int) -> Path:
 
 def tree_of(root: Path, own: bool = False) -> dict[str, bytes]:
     """Relative path -> bytes of every file; of refinery's own ones only the lasting ones, if `own`."""
-    passing = {".refinery/lock"}
     files = {p.relative_to(root).as_posix(): p for p in root.rglob("*") if p.is_file()}
     return {
         name: p.read_bytes()
         for name, p in sorted(files.items())
-        if (own or not name.startswith(".refinery/")) and name not in passing
+        if (own or not name.startswith(".refinery/")) and not (name.startswith(".refinery/") and name.endswith("/lock"))
     }
 
 

@@ -52,12 +52,16 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 class Files:
-    """Writes into the folder `out`: first under a temporary name, then renamed, without waiting for the disk."""
+    """Writes into the folder `out`: first under a temporary name, then renamed, without waiting for the disk.
 
-    def __init__(self, out: Path) -> None:
+    scratch: where one process keeps what does not last, so that several can write into `out`; `out/.refinery` if none.
+    """
+
+    def __init__(self, out: Path, scratch: Path | None = None) -> None:
         self.out = out
         self.own = out / OWN_FOLDER
-        self._temporary = self.own / "tmp"
+        self.scratch = scratch or self.own
+        self._temporary = self.scratch / "tmp"
         self._tag = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._count = itertools.count()
         self._ready_folder: Path | None = None
@@ -111,7 +115,7 @@ class Files:
         return target
 
     def clean(self) -> None:
-        """Remove what killed runs left under temporary names."""
+        """Remove what killed runs left under temporary names, in this scratch folder alone."""
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _make(self, folder: Path) -> None:

@@ -21,21 +21,27 @@ def is_hdf5_name(name: str) -> bool:
 
 
 class Hdf5Files:
-    """What reading and writing share. only: the one file of the dataset, relative to root; None for all below it."""
+    """What reading and writing share. only: the one file of the dataset, relative to root; None for all below it.
 
-    def __init__(self, root: Path, only: str | None = None) -> None:
+    left_out: files that are as if they were not there.
+    """
+
+    def __init__(self, root: Path, only: str | None = None, left_out: frozenset[str] = frozenset()) -> None:
         self.root = root
         self.reader = Hdf5Reader(root)
         self.problems = Problems()
         self._only = only
+        self._left_out = left_out
+
+    def without(self, files: frozenset[str]) -> Hdf5Files:
+        """The same without these files."""
+        return Hdf5Files(self.root, self._only, self._left_out | files)
 
     def paths(self) -> Iterator[str]:
         """Relative paths of all files of the dataset, HDF5 or not."""
-        if self._only is not None:
-            yield self._only
-            return
-        for folder in Tree(self.root, self.problems).walk():
-            yield from (join(folder.path, name) for name in folder.files)
+        for path in self._all():
+            if path not in self._left_out:
+                yield path
 
     def sets(self, path: str) -> tuple[ImageSet, ...]:
         """The image sets of one of `paths`; none where it is not HDF5 or has no images."""
@@ -55,3 +61,10 @@ class Hdf5Files:
             if file == self._only or (is_hdf5_name(part) and (self.root / file).is_file()):
                 return file, "/".join(parts[at:])
         return path, ""
+
+    def _all(self) -> Iterator[str]:
+        if self._only is not None:
+            yield self._only
+            return
+        for folder in Tree(self.root, self.problems).walk():
+            yield from (join(folder.path, name) for name in folder.files)

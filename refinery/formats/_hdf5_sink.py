@@ -28,10 +28,10 @@ ONTO_OUTPUT = "onto-output"
 class Hdf5Sink:
     """Assembles the same bytes from the same images, in whatever order and however often they were written."""
 
-    def __init__(self, source: Hdf5Files, out: Path) -> None:
+    def __init__(self, source: Hdf5Files, out: Path, scratch: Path | None = None) -> None:
         self._source = source
-        self._files = Files(out)
-        self._spool = Spool(self._files.own / "spool")
+        self._files = Files(out, scratch)
+        self._spool = Spool(self._files.scratch / "spool")
         self._begun = False
 
     def write_image(self, sample: Sample, data: bytes) -> None:
@@ -79,7 +79,7 @@ class Hdf5Sink:
         """Start the spool; whether it goes onto a finished output is settled together with its first appearance."""
         folder = self._spool.folder
         if not folder.exists() and (self._files.out / path).exists():
-            prepared = self._files.own / "tmp" / "spool-onto-output"
+            prepared = self._files.scratch / "tmp" / "spool-onto-output"
             with output_errors(folder):
                 prepared.mkdir(parents=True, exist_ok=True)
                 (prepared / ONTO_OUTPUT).touch()
@@ -101,7 +101,7 @@ class Hdf5Sink:
 
     def _retire_spool(self) -> None:
         """Take the spool away at once, so that a kill never leaves a part of it."""
-        retired = self._files.own / "tmp" / "spool-retired"
+        retired = self._files.scratch / "tmp" / "spool-retired"
         if self._spool.folder.exists():
             with output_errors(self._spool.folder):
                 shutil.rmtree(retired, ignore_errors=True)

@@ -93,9 +93,9 @@ class PipeSource:
         """What cannot be carried, one line each."""
         return self._problems.lost()
 
-    def sink(self, out: Path) -> UnpackSink:
+    def sink(self, out: Path, scratch: Path | None = None) -> UnpackSink:
         """A writer of the archive's files into the folder `out`."""
-        return UnpackSink(out)
+        return UnpackSink(out, scratch)
 
     def _read(self, file: Any) -> Iterator[Sample | Loose]:
         try:
@@ -140,9 +140,9 @@ class _InOrder:
 class UnpackSink(_InOrder):
     """Writes the files of a stream into a folder."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, scratch: Path | None = None) -> None:
         super().__init__()
-        self._files = Files(out)
+        self._files = Files(out, scratch)
 
     def commit(self, entry: Sample | Loose) -> None:
         """Write what goes into the output with a sample. Raises OutputError."""

@@ -4,6 +4,8 @@ A member of the family (one file, one layout) defines
 
     def sniff(path: Path) -> bool                does the path hold this layout?
     def open_source(path: Path) -> Source        raises DatasetError
+
+A source whose files hold many samples each offers `_parts.Packed`, too: parts of a batch job take whole files of it.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from refinery.sample import Sample
 
 @dataclass(frozen=True, slots=True)
 class Loose:
-    """A file that belongs to no single image: carried as it is."""
+    """A file that belongs to no single image: carried as it is. inside: with the archive that holds it."""
 
     path: str
+    inside: bool = False
 
 
 class Source(Protocol):
@@ -59,8 +62,8 @@ class Source(Protocol):
     def lost(self) -> list[str]:
         """What the reading found that cannot be carried, such as an unreadable folder; among the problems too."""
 
-    def sink(self, out: Path) -> Sink:
-        """A writer of this layout into the folder `out`."""
+    def sink(self, out: Path, scratch: Path | None = None) -> Sink:
+        """A writer of this layout into the folder `out`. scratch: see `_files.Files`."""
 
 
 class Sink(Protocol):

@@ -112,22 +112,27 @@ class Archive:
 
 
 class TarFiles:
-    """What reading and writing share. only: the one archive of the dataset, relative to root; None: all below it."""
+    """What reading and writing share.
 
-    def __init__(self, root: Path, only: str | None = None) -> None:
+    only: the one archive of the dataset, relative to root; None: all below it. left_out: archives that are not met.
+    """
+
+    def __init__(self, root: Path, only: str | None = None, left_out: frozenset[str] = frozenset()) -> None:
         self.root = root
         self.problems = Problems()
-        self._only = only
+        self._only, self._left_out = only, left_out
         self._open: OrderedDict[str, Archive] = OrderedDict()
         self._lock = threading.Lock()
 
     def paths(self) -> Iterator[str]:
         """Relative paths of all files of the dataset, archives or not."""
-        if self._only is not None:
-            yield self._only
-            return
-        for folder in Tree(self.root, self.problems).walk():
-            yield from (join(folder.path, name) for name in folder.files)
+        for path in self._all():
+            if path not in self._left_out:
+                yield path
+
+    def without(self, left_out: frozenset[str]) -> TarFiles:
+        """The same dataset without these archives."""
+        return TarFiles(self.root, self._only, left_out)
 
     def is_archive(self, path: str) -> bool:
         """Whether one of `paths` is a tar archive."""
@@ -151,6 +156,13 @@ class TarFiles:
             if file == self._only or (is_tar_name(part) and (self.root / file).is_file()):
                 return file, "/".join(parts[at:])
         return path, ""
+
+    def _all(self) -> Iterator[str]:
+        if self._only is not None:
+            yield self._only
+            return
+        for folder in Tree(self.root, self.problems).walk():
+            yield from (join(folder.path, name) for name in folder.files)
 
 
 def _unpacked(source: Any, path: Path, name: str) -> tuple[int, str]:

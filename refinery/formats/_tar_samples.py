@@ -50,7 +50,7 @@ def samples_of(
     for group in grouped(members):
         pictures = _pictures(group)
         if not pictures:
-            yield from (Loose(prefix + member.path) for member in group)
+            yield from (Loose(prefix + member.path, inside=True) for member in group)
             loose += group
             continue
         found = list(_samples_in(group, pictures, archive, origin))

@@ -34,9 +34,9 @@ COPY_BYTES = 1 << 20
 class TarSink:
     """Takes images in any order and writes them in the order of `commit`."""
 
-    def __init__(self, source: TarFiles, out: Path) -> None:
+    def __init__(self, source: TarFiles, out: Path, scratch: Path | None = None) -> None:
         self._source = source
-        self._files = Files(out)
+        self._files = Files(out, scratch)
         self._images: dict[str, bytes] = {}
         self._growing: _Growing | None = None
 
@@ -91,7 +91,7 @@ class TarSink:
         return bool(inside) and self._source.is_archive(archive)
 
     def _spool(self, name: str) -> Path:
-        return self._files.own / "spool" / name.replace("/", "%2F")
+        return self._files.scratch / "spool" / name.replace("/", "%2F")
 
     def _begin(self, entry: TarSample) -> _Growing:
         """The archive up to where this sample begins: empty, or what an interrupted run has written of it."""

@@ -94,9 +94,9 @@ class FolderSource:
         """What cannot be carried, one line each."""
         return self._problems.lost()
 
-    def sink(self, out: Path) -> FolderSink:
+    def sink(self, out: Path, scratch: Path | None = None) -> FolderSink:
         """A writer of the same files into the folder `out`."""
-        return FolderSink(self.root, out)
+        return FolderSink(self.root, out, scratch)
 
     def _group(self, folder: Folder, beside: Iterable[Folder], labels_only: bool) -> Iterator[Sample | Loose]:
         pictures = [] if labels_only else pictures_in(folder.files, self.roles)
@@ -125,9 +125,9 @@ class FolderSource:
 class FolderSink:
     """Writes the same relative paths into another folder, each file whole or not at all."""
 
-    def __init__(self, root: Path, out: Path) -> None:
+    def __init__(self, root: Path, out: Path, scratch: Path | None = None) -> None:
         self._root = root
-        self._files = Files(out)
+        self._files = Files(out, scratch)
 
     def write_image(self, sample: Sample, data: bytes) -> None:
         """Store an encoded image under the sample's own path. Raises OutputError."""

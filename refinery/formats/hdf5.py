@@ -105,9 +105,17 @@ class Hdf5Source:
         """What cannot be carried, one line each."""
         return self._files.problems.lost()
 
-    def sink(self, out: Path) -> Hdf5Sink:
+    def sink(self, out: Path, scratch: Path | None = None) -> Hdf5Sink:
         """A writer of the same files into the folder `out`."""
-        return Hdf5Sink(self._files, out)
+        return Hdf5Sink(self._files, out, scratch)
+
+    def file_of(self, sample: Sample) -> str:
+        """The HDF5 file that holds a sample."""
+        return self._files.locate(sample.image)[0]
+
+    def without(self, files: frozenset[str]) -> Hdf5Source:
+        """The same dataset without these files: they are neither read nor written."""
+        return Hdf5Source(self._files.without(files))
 
     def _samples(self, path: str, one: ImageSet) -> Iterator[Sample]:
         for name in self._reader.names(path, one.path):

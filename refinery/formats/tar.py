@@ -117,9 +117,17 @@ class TarSource:
         """What cannot be carried, one line each."""
         return self._files.problems.lost()
 
-    def sink(self, out: Path) -> TarSink:
+    def sink(self, out: Path, scratch: Path | None = None) -> TarSink:
         """A writer of the same archives into the folder `out`."""
-        return TarSink(self._files, out)
+        return TarSink(self._files, out, scratch)
+
+    def file_of(self, sample: Sample) -> str:
+        """The archive that holds a sample."""
+        return self._files.locate(sample.image)[0]
+
+    def without(self, files: frozenset[str]) -> TarSource:
+        """The same dataset without these archives: they are neither read nor written."""
+        return TarSource(self._files.without(files))
 
     def _all_of(self, archive: str) -> dict[str, Member]:
         """Every member of an archive by its path: for whoever asks for a file without its sample."""

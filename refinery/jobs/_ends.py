@@ -13,6 +13,7 @@ from refinery.dataset import open_dataset
 from refinery.errors import DatasetError, UsageError
 from refinery.formats._pipe import PipeSink, PipeSource, standard_input
 from refinery.formats._source import Sink, Source
+from refinery.journal import Journal
 from refinery.sample import Sample
 
 PIPE = "-"
@@ -48,8 +49,15 @@ def require_ends(config: RefineConfig) -> None:
         require_apart(None, config.out)
     else:
         require_apart(Path(config.source), config.out)
+    if config.shard and PIPE in (config.source, config.out):
+        raise UsageError("--shard divides a dataset that every part can read; a stream is refined by one job")
     if config.report and config.out != PIPE:
         raise UsageError("--report is for --out -; with a folder the report lies in it, under .refinery")
+
+
+def count_of(source: Source) -> int:
+    """Samples of a dataset; 0 for a stream, whose end is not known."""
+    return 0 if source.endless else sum(isinstance(entry, Sample) for entry in source.entries())
 
 
 def require_apart(source: Path | None, out: str) -> Path:
@@ -88,10 +96,10 @@ def journal_folder(config: RefineConfig) -> Iterator[Path]:
             yield Path(passing)
 
 
-def open_sink(source: Source, config: RefineConfig, out: Path) -> Sink:
+def open_sink(source: Source, config: RefineConfig, journal: Journal) -> Sink:
     """Where refined samples go. Raises UsageError where the source's layout cannot become a tar stream."""
     if config.out != PIPE:
-        return source.sink(out)
+        return source.sink(journal.out, journal.folder)
     if source.layout not in ("folder", "tar stream"):
         raise UsageError(
             f"--out -: a tar stream is made of a folder of images or of another stream, and {config.source} is "

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from refinery import registry
 from refinery.checks import CheckContext, DriftSummary, flips_found, overall
 from refinery.checks._worst import Worst
-from refinery.dataset import open_dataset
 from refinery.errors import OutputError
 from refinery.formats._source import Source
 from refinery.jobs._checking import power_of, with_coverage
@@ -57,12 +57,15 @@ class Tally:
         if line["status"] in ("refined", "kept") and len(self.measured) < POWER_PAIRS:
             self.measured.append(Sample(line["key"], line["image"]))
 
-    def summary(self, power: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """What `summary.json` holds."""
+    def summary(
+        self, power: Mapping[str, Mapping[str, Any]], flips: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """What `summary.json` holds. flips: share of exchanged classes that are found; None: as the context has it."""
         total, named = self.status.total(), len(self.problems)
         false_alarms = self.context.false_alarms if self.context is not None else 0.01
         detects = {name: found["detects"] for name, found in power.items()}
-        drift = self.drift.as_dict(detects, false_alarms, flips_found(self.context) if self.context else None)
+        known = flips_found(self.context) if self.context is not None and flips is None else flips
+        drift = self.drift.as_dict(detects, false_alarms, known)
         return {
             "samples": total,
             "refined": total - self.status["rejected"] - self.status["quarantined"],
@@ -117,7 +120,9 @@ def delivered_pairs(samples: Sequence[Sample], source: Source, out: Path, labels
     """Pairs of samples as they stand in the output folder."""
     wanted = {sample.key for sample in samples}
     single = Path(samples[0].image).parts[0] if source.layout in ("hdf5", "tar") else ""
-    refined = open_dataset(out / single, source.layout) if (out / single).is_file() else open_dataset(out)
+    path = out / single if (out / single).is_file() else out
+    layout = "folder" if source.endless else source.layout
+    refined: Source = registry.find("format", layout).open_source(path)  # other parts may still be writing there
     pairs: list[Pair] = []
     for entry in source.entries():
         if len(pairs) == len(wanted):

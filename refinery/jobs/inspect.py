@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,12 @@ from refinery.image import Decoded, from_float, to_float
 from refinery.jobs._audit import Audit
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
+from refinery.jobs._record import Record, read_object, read_record
 from refinery.journal import FOLDER
 from refinery.labels import open_labels
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
-from refinery.report.worst import WORST, WORST_TITLE, draw_worst
+from refinery.report.worst import WORST_TITLE, draw_worst
 
 ACROSS = 8
 LARGEST_COMPARED_PX = 256
@@ -106,7 +106,7 @@ def _inspect_run(path: Path, config: InspectConfig) -> dict[str, Any]:
         save_png(draw_curves(records), picture)
     grids = sorted((path / "samples").glob("*.png"))
     summary_file = path / "summary.json"
-    summary = _read_json(summary_file) if summary_file.exists() else None
+    summary = read_object(summary_file) if summary_file.exists() else None
     steps = records[-1]["step"] if records else 0
     found: dict[str, Any] = {"kind": "run", "run": str(path), "steps": steps, "finished": summary is not None}
     found |= {"curves": str(picture) if records else None, "grid": str(grids[-1]) if grids else None}
@@ -114,8 +114,9 @@ def _inspect_run(path: Path, config: InspectConfig) -> dict[str, Any]:
 
 
 def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
-    config, source, job = looking.config, open_dataset(path), _job_of(path)
-    seen = survey(source)
+    config, source = looking.config, open_dataset(path)
+    record = read_record(path, wants_summary=not config.synthetic)
+    job, seen = record.job if record else None, survey(source)
     found: dict[str, Any] = {
         "kind": "refined dataset" if job or config.synthetic else "dataset",
         "layout": seen.layout,
@@ -132,8 +133,10 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         labels = look_at_labels(labelled, reader, config.limit)
         found["labels"] = labels.labels
         found["problems"] += [*reader.problems, *labels.unread, *reader.unknown_overrides()]
-    if synthetic is not None and not (config.utility and config.synthetic):
-        found |= _verdicts_of(path, looking, source, synthetic)
+    if record and record.parts:
+        found["parts"] = record.parts
+    if not (config.utility and config.synthetic):
+        found |= _verdicts_of(record, looking, source, synthetic)
         found["problems"] += found.pop("audit_problems", [])
     if config.real:
         found["realism"] = _realism_of(config, seen.images, source, synthetic)
@@ -175,26 +178,6 @@ def _draw(looking: _Looking, place: str, source: Source, synthetic: Source | Non
     return saved
 
 
-def _job_of(path: Path) -> dict[str, Any] | None:
-    """The refine job that made this dataset, if refinery made it."""
-    try:
-        job: dict[str, Any] = _read_json(path / FOLDER / "job.json")
-    except DatasetError:
-        return None
-    return job
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object that refinery wrote. Raises DatasetError for anything else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error}); run the job again") from error
-    if not isinstance(content, dict):
-        raise DatasetError(f"{path}: not a JSON object; run the job again")
-    return content
-
-
 def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None) -> Source | None:
     """The source of a refined dataset: the one named, or the one its job remembers and that is still there."""
     if config.synthetic:
@@ -203,27 +186,31 @@ def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None) -> Source |
     return open_dataset(Path(source)) if source and Path(source).exists() else None
 
 
-def _verdicts_of(path: Path, looking: _Looking, refined: Source, synthetic: Source) -> dict[str, Any]:
+def _verdicts_of(record: Record | None, looking: _Looking, refined: Source, synthetic: Source | None) -> dict[str, Any]:
     """Verdicts and drift: refine's own if it made the dataset and nobody asks for an audit; else measured now."""
-    config, summary = looking.config, path / FOLDER / "summary.json"
-    if not config.synthetic and summary.exists():
-        return _remembered(path, _read_json(summary), looking)
-    audit = Audit(synthetic, refined, open_labels(synthetic, looking.overrides), config)
-    found = audit.run(artifacts.load(config.model) if config.model else None, looking.observer)
+    if record and record.summary is not None and not looking.config.synthetic:
+        return _remembered(record.summary, record.picture, looking)
+    if synthetic is None:
+        return {}
+    audit = Audit(synthetic, refined, open_labels(synthetic, looking.overrides), looking.config)
+    model = artifacts.load(looking.config.model) if looking.config.model else None
+    found = audit.run(model, looking.observer)
     if rows := audit.rows(found["worst"]):
         looking.pictures["worst"] = draw_worst(rows, WORST_TITLE)
     return found
 
 
-def _remembered(path: Path, kept: dict[str, Any], looking: _Looking) -> dict[str, Any]:
+def _remembered(kept: dict[str, Any], picture: Path | None, looking: _Looking) -> dict[str, Any]:
     """What refine wrote into its own summary, and drew."""
     found = {"verdicts": kept.get("verdicts", {}), "drift": kept.get("drift", {})}
-    found |= {name: kept[name] for name in ("power", "worst", "softened", "strengths", "failures") if name in kept}
-    picture = path / FOLDER / WORST
+    names = ("refined", "rejected", "quarantined", "power", "worst", "softened", "strengths", "failures")
+    found |= {name: kept[name] for name in names if name in kept}
+    if picture is None:  # a job without labels has none
+        return found
     try:
         with Image.open(picture, formats=("PNG",)) as opened:
             looking.pictures["worst"] = opened.convert("RGB")
-    except OSError:  # a job without labels has none
+    except OSError:
         return found
     return found | {"worst_picture": str(picture)}
 

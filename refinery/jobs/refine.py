@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -12,18 +13,20 @@ from typing import Any
 
 from refinery import artifact as artifacts
 from refinery.artifact import Artifact
-from refinery.checks import CheckContext
+from refinery.checks import CheckContext, flips_found
 from refinery.config import LabelOverride, OnDrift, RefineConfig
 from refinery.dataset import iter_decoded
 from refinery.errors import DatasetError
+from refinery.formats._parts import Part, divide
 from refinery.formats._pipe import PipeSink
 from refinery.formats._source import Sink, Source
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
-from refinery.jobs._ends import PIPE, journal_folder, open_input, open_sink, require_ends
+from refinery.jobs._ends import PIPE, count_of, journal_folder, open_input, open_sink, require_ends
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
+from refinery.jobs._record import Report
 from refinery.jobs._summary import delivered_pairs, summarise, worst_rows, write_worst
 from refinery.journal import Journal
 from refinery.labels import open_labels
@@ -32,6 +35,7 @@ from refinery.report.picture import save_png
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
 from refinery.runtime.session import Session, cores, open_session
 from refinery.sample import Pair, Sample
+from refinery.shard import Shard, parse_shard
 from refinery.work import RefineOptions
 
 
@@ -45,7 +49,10 @@ def refine(
     """
     observer = observer or Silent()
     require_ends(config)
+    shard = parse_shard(config.shard, os.environ)
     source = open_input(config.source)
+    part = divide(source, shard) if shard else None
+    own = part.source if part else source
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
     chunk = chunk_size(source)
     session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
@@ -63,24 +70,29 @@ def refine(
         labels,
         config.seed,
     )
-    total = 0 if source.endless else sum(isinstance(entry, Sample) for entry in source.entries())
-    _say_what_was_found(observer, config, source, total, model, session, options)
-    identity = _identity(config, source, model, session, overrides or {})
-    with journal_folder(config) as out, Journal(out, identity) as journal:
+    total = part.samples if part else count_of(source)
+    _say_what_was_found(observer, config, source, part.total if part else total, model, session, options)
+    if part:
+        observer.say(f"part {shard}: {total:,} of {part.total:,} samples")
+    identity = _identity(config, source, model, session, overrides or {}, shard, part)
+    with journal_folder(config) as out, Journal(out, identity, shard) as journal:
         finished = journal.read_summary()
         started, before = time.monotonic(), _count_lines(journal)
         if finished is None or source.endless or finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, observer)
-            sink = open_sink(source, config, journal.out)
-            summary = _stream(source, sink, session, options, journal, Progress(observer, total, before))
+            sink = open_sink(own, config, journal)
+            summary = _stream(own, sink, session, options, journal, Progress(observer, total, before))
         else:
             observer.say("this job is finished already; nothing was done again")
             summary = finished
         done = summary["samples"] - before
         rate = round(done / max(time.monotonic() - started, 1e-9), 1) if done > 0 else None
-    for line in _notes(summary, context):
+    for line in _notes(summary, context if total else None):
         observer.say(line)
-    report = None if config.out == PIPE and not config.report else journal.folder
+    if shard:
+        ended = Report.of(out).state()["finished"]
+        observer.say(f"{ended} of {shard.count} parts are finished; refinery inspect {out} puts them together")
+    kept = config.out != PIPE or bool(config.report)
     return {
         **summary,
         "images_per_s": rate,
@@ -88,8 +100,9 @@ def refine(
         "precision": session.precision,
         "model": str(model.path),
         "out": config.out,
-        "report": str(report) if report else None,
-        "worst_picture": str(report / WORST) if report and (report / WORST).exists() else None,
+        "shard": str(shard) if shard else None,
+        "manifest": str(journal.manifest) if kept else None,
+        "worst_picture": str(journal.folder / WORST) if kept and (journal.folder / WORST).exists() else None,
     }
 
 
@@ -139,7 +152,7 @@ def _calibrate(
     if known is not None:
         return replace(options, context=recalled(options.context, known))
     context, record = calibrated(options.context, model, lambda: refined_pairs(source, session, options), config.seed)
-    journal.write_calibration(record)
+    journal.write_calibration({**record, "flips_found": flips_found(context)})
     observer.say(calibration_sentence(record))
     return replace(options, context=context)
 
@@ -201,7 +214,13 @@ def _notes(summary: dict[str, Any], context: CheckContext | None) -> Iterator[st
 
 
 def _identity(
-    config: RefineConfig, source: Source, model: Artifact, session: Session, overrides: Mapping[str, LabelOverride]
+    config: RefineConfig,
+    source: Source,
+    model: Artifact,
+    session: Session,
+    overrides: Mapping[str, LabelOverride],
+    shard: Shard | None,
+    part: Part | None,
 ) -> dict[str, Any]:
     """What makes two jobs the same: the same bytes come out."""
     return {
@@ -219,6 +238,7 @@ def _identity(
         "false_alarms": config.false_alarms,
         "seed": config.seed,
         "labels": {name: asdict(override) for name, override in sorted(overrides.items())},
+        **({"shard": str(shard), **part.identity()} if part else {}),
     }
 
 

@@ -13,6 +13,7 @@ UNPROBED = "while training only geometry is measured"
 NAMED_PROBLEMS = 10
 NAMED_WORST = 3
 NAMED_FAILURES = 6
+NAMED_PARTS = 10
 
 
 def train_text(result: Mapping[str, Any]) -> str:
@@ -34,9 +35,8 @@ def refine_text(result: Mapping[str, Any]) -> str:
     """The result of a refine job for people."""
     rate = f", {result['images_per_s']:,.0f} images/s" if result["images_per_s"] else ""
     lines = [
-        f"output     {result['out']}",
-        f"samples    {result['samples']:,}: {result['refined']:,} refined, {result['rejected']:,} rejected, "
-        f"{result['quarantined']:,} quarantined{rate}",
+        f"output     {result['out']}" + (f" (part {result['shard']})" if result.get("shard") else ""),
+        f"samples    {result['samples']:,}: {delivered_text(result)}{rate}",
         f"labels     {verdict_text(result['verdicts'])}",
     ]
     lines += [*_softened_lines(result), *_failure_lines(result)]
@@ -45,10 +45,8 @@ def refine_text(result: Mapping[str, Any]) -> str:
     if result.get("worst_picture"):
         lines.append(f"worst      {result['worst_picture']}")
     if result["rejected"] or result["verdicts"]["fail"] or result.get("softened"):
-        where = result.get("report", f"{result['out']}/.refinery")
-        lines.append(
-            f"see        {where}/manifest.jsonl for each of them" if where else "see        --report DIR names them"
-        )
+        manifest = result.get("manifest", f"{result['out']}/.refinery/manifest.jsonl")
+        lines.append(f"see        {manifest} for each of them" if manifest else "see        --report DIR names them")
     return "\n".join(lines)
 
 
@@ -72,6 +70,11 @@ def _failure_lines(result: Mapping[str, Any]) -> list[str]:
     named = ", ".join(f"{name} in {count:,}" for name, count in failures[:NAMED_FAILURES])
     more = f" and {len(failures) - NAMED_FAILURES} more labels" if len(failures) > NAMED_FAILURES else ""
     return [f"failed     {named}{more} (samples, as refined)"]
+
+
+def delivered_text(result: Mapping[str, Any]) -> str:
+    """How samples were delivered, in words."""
+    return ", ".join(f"{result[status]:,} {status}" for status in ("refined", "rejected", "quarantined"))
 
 
 def verdict_text(verdicts: Mapping[str, int]) -> str:
@@ -188,6 +191,9 @@ def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
     lines += [f"problem    {line}" for line in found["problems"][:NAMED_PROBLEMS]]
     if len(found["problems"]) > NAMED_PROBLEMS:
         lines.append(f"problem    ... and {len(found['problems']) - NAMED_PROBLEMS:,} more (--json lists them all)")
+    lines += _parts_lines(found)
+    if "refined" in found:
+        lines.append(f"delivered  {delivered_text(found)}")
     if "verdicts" in found:
         lines += [f"verdicts   {verdict_text(count_verdicts(found['verdicts']))}"]
         lines += [*_softened_lines({"samples": found["samples"], **found}), *_failure_lines(found)]
@@ -198,6 +204,19 @@ def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
     if "utility" in found:
         lines += utility_lines(found["utility"])
     return lines + [f"picture    {found[key]}" for key in ("picture", "worst_picture") if key in found]
+
+
+def _parts_lines(found: Mapping[str, Any]) -> list[str]:
+    """How far the parts of a batch job are."""
+    if "parts" not in found:
+        return []
+    parts = found["parts"]
+    lines = [f"parts      {parts['finished']:,} of {parts['count']:,} finished"]
+    for state in ("unfinished", "missing"):
+        if names := parts[state]:
+            more = f" and {len(names) - NAMED_PARTS:,} more" if len(names) > NAMED_PARTS else ""
+            lines.append(f"{state:<10} {', '.join(names[:NAMED_PARTS])}{more}; run with --shard {names[0]}, ...")
+    return lines
 
 
 def _label_table(labels: Mapping[str, Mapping[str, Any]]) -> list[str]:

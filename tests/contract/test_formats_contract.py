@@ -1,4 +1,7 @@
-"""What every dataset layout promises. A new layout needs one example here: `EXAMPLES[name]` writes a small dataset."""
+"""What every dataset layout promises. A new layout needs one example here: `EXAMPLES[name]` writes a small dataset.
+
+One whose files hold many samples has two such files or more: parts of a batch job take whole files.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ import pytest
 from conftest import mask, photo, png
 
 from refinery import registry
+from refinery.formats._parts import divide
 from refinery.formats._source import Loose, Source
 from refinery.sample import Sample
+from refinery.shard import Shard
 
 NAMES = ["a 1", "b.2.left", "b.3.left", "é-ü", "日本"]
 
@@ -91,9 +96,9 @@ def inverted(source: Source, sample: Sample) -> bytes:
     return source.encode(np.iinfo(decoded.pixels.dtype).max - decoded.pixels, decoded)
 
 
-def write_all(source: Source, out: Path, finish: bool = True) -> None:
+def write_all(source: Source, out: Path, finish: bool = True, scratch: Path | None = None) -> None:
     """Refine everything into `out`."""
-    sink = source.sink(out)
+    sink = source.sink(out, scratch)
     for entry in source.entries():
         if isinstance(entry, Loose):
             sink.carry(entry.path)
@@ -188,3 +193,25 @@ def test_nothing_temporary_is_left(source, tmp_path):
     write_all(source, tmp_path / "out")
     assert set(files_of(tmp_path / "out")) == set(files_of(source.root))
     assert not [path for path in (tmp_path / "out" / ".refinery").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_parts_put_the_whole_together(source, count, tmp_path):
+    """Each sample and file is in one part, and parts in any order write what one job writes."""
+    entries = list(source.entries())
+    parts = [divide(source, Shard(count, index)) for index in range(1, count + 1)]
+    places = [place for part in parts for ends in part.places for place in range(*ends)]
+    own = [list(part.source.entries()) for part in parts]
+    assert sorted(places) == list(range(len(samples_of(source))))
+    assert sorted(repr(entry) for each in own for entry in each) == sorted(map(repr, entries))
+    assert all(each == [entry for entry in entries if entry in each] for each in own)
+    for part, each in zip(parts, own, strict=True):
+        samples = samples_of(source)
+        assert [samples[place] for ends in part.places for place in range(*ends)] == [
+            entry for entry in each if isinstance(entry, Sample)
+        ]
+        assert (part.samples, part.total) == (len(samples_of(part.source)), len(samples))
+    write_all(source, tmp_path / "one")
+    for index, part in reversed(list(enumerate(parts))):
+        write_all(part.source, tmp_path / "parts", scratch=tmp_path / "parts/.refinery" / str(index))
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "one")
