@@ -66,7 +66,7 @@ class PipeSource:
 
     def read(self, sample: Sample) -> bytes:
         """The image file's bytes."""
-        if isinstance(sample, TarSample) and sample.member is not None and sample.origin is self:
+        if isinstance(sample, TarSample) and sample.member is not None and sample.home is self:
             return sample.member.data or b""
         return self.read_file(sample.image)
 

@@ -16,14 +16,14 @@ from refinery.sample import Sample
 class TarSample(Sample):
     """A sample that lies in an archive.
 
-    archive: its path in the dataset; empty for a stream. origin: what it was read from; the members lie in that alone.
+    archive: its path in the dataset; empty for a stream. home: what it was read from; the members lie in that alone.
     member: the image. files: all files of the sample's group.
     span: the members from behind the previous sample's image on that go into the output with this one, in order;
     first: how many members of the archive come before them; last: whether the archive ends with them.
     """
 
     archive: str = field(default="", compare=False)
-    origin: object = field(default=None, compare=False, repr=False)
+    home: object = field(default=None, compare=False, repr=False)
     member: Member | None = field(default=None, compare=False, repr=False)
     files: tuple[Member, ...] = field(default=(), compare=False, repr=False)
     span: tuple[Member, ...] = field(default=(), compare=False, repr=False)
@@ -34,7 +34,7 @@ class TarSample(Sample):
 def samples_of(
     members: Iterator[Member],
     archive: str,
-    origin: object,
+    home: object,
     is_new: Callable[[str], bool],
     leave_out: Callable[[str], None],
 ) -> Iterator[TarSample | Loose]:
@@ -53,7 +53,7 @@ def samples_of(
             yield from (Loose(prefix + member.path, inside=True) for member in group)
             loose += group
             continue
-        found = list(_samples_in(group, pictures, archive, origin))
+        found = list(_samples_in(group, pictures, archive, home))
         if not is_new(found[0].key):
             leave_out(f"{found[0].image}: a sample of this name came before; it is left out")
             continue
@@ -76,7 +76,7 @@ def _pictures(group: list[Member]) -> list[str]:
     return pictures_in((_name(member) for member in group), Roles())
 
 
-def _samples_in(group: list[Member], pictures: list[str], archive: str, origin: object) -> Iterator[TarSample]:
+def _samples_in(group: list[Member], pictures: list[str], archive: str, home: object) -> Iterator[TarSample]:
     prefix = f"{archive}/" if archive else ""
     folder = group[0].path.rpartition("/")[0]
     folder = f"{folder}/" if folder else ""
@@ -94,7 +94,7 @@ def _samples_in(group: list[Member], pictures: list[str], archive: str, origin: 
             prefix + group[at].path,
             tuple(sorted(owned[picture])),
             archive,
-            origin,
+            home,
             group[at],
             tuple(group),
             tuple(group[begin:end]),

@@ -51,7 +51,7 @@ class TarSink:
 
     def commit(self, entry: Sample | Loose) -> None:
         """Write the part of the archive that belongs to a sample. Raises OutputError, DatasetError."""
-        if not isinstance(entry, TarSample) or entry.origin is not self._source:
+        if not isinstance(entry, TarSample) or entry.home is not self._source:
             return
         if self._growing is None or self._growing.name != entry.archive:
             self._growing = self._begin(entry)

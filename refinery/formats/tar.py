@@ -87,7 +87,7 @@ class TarSource:
 
     def read(self, sample: Sample) -> bytes:
         """The image file's bytes. Raises SampleError."""
-        if isinstance(sample, TarSample) and sample.member is not None and sample.origin is self._files:
+        if isinstance(sample, TarSample) and sample.member is not None and sample.home is self._files:
             return self._content(sample.archive, sample.member)
         return self.read_file(sample.image)
 
