@@ -62,7 +62,9 @@ MaxDriftOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", help="Draws what is drawn: calibration, halves of the real images.", show_default="0"),
+    typer.Option(
+        "--seed", help="Draws what is drawn: noise, calibration, halves of the real images.", show_default="0"
+    ),
 ]
 FalseAlarmsOption = Annotated[
     float | None,
@@ -180,6 +182,10 @@ def refine(
     check: Annotated[
         bool | None, typer.Option("--check/--no-check", help="Check every label.", show_default="check")
     ] = None,
+    variants: Annotated[
+        int | None,
+        typer.Option("--variants", min=1, help="Refined images a sample, each with other noise.", show_default="1"),
+    ] = None,
     seed: SeedOption = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
@@ -192,7 +198,8 @@ def refine(
     options = {
         "source": source, "out": out, "model": model, "provider": provider, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
-        "false_alarms": false_alarms, "check": check, "seed": seed,
+        "false_alarms": false_alarms, "check": check, "variants": variants,
+        "seed": seed,
     }  # fmt: skip
     with _command(debug) as observer:
         from refinery.jobs.refine import refine as run

@@ -19,6 +19,8 @@ from refinery.sample import Finding
 
 FOLDER = OWN_FOLDER
 Line = dict[str, Any]
+ABSENT: dict[str, Any] = {"variants": 1, "variant_mark": ""}
+"""What a job of before these were known did."""
 
 
 class Journal:
@@ -125,6 +127,7 @@ class Journal:
     def _require_same(self, known: Any) -> None:
         if not isinstance(known, dict):
             raise OutputError(f"{self.folder}/job.json: not the job of a refine run; give an empty --out")
+        known = ABSENT | known
         different = [key for key in self.job if known.get(key) != self.job[key]]
         if different:
             key = different[0]

@@ -32,6 +32,8 @@ class Source(Protocol):
     layout: str
     root: Path
     """The folder that relative paths start from."""
+    takes_variants: bool
+    """Whether its sink can write images and sidecars that the source does not have."""
 
     def entries(self) -> Iterator[Sample | Loose]:
         """Every sample, and every file that belongs to no sample, each file exactly once."""
@@ -64,8 +66,11 @@ class Sink(Protocol):
     def write_image(self, sample: Sample, data: bytes) -> None:
         """Store an image that `encode` made (or that `read` gave, to carry it). Raises OutputError."""
 
-    def carry(self, path: str) -> None:
-        """Copy a sidecar or loose file byte for byte. Raises OutputError, SampleError."""
+    def carry(self, path: str, to: str = "") -> None:
+        """Copy a sidecar or loose file byte for byte; to: its name in the output, if it is another one.
+
+        Raises OutputError, SampleError.
+        """
 
     def read_back(self, path: str) -> bytes:
         """A carried file as it now stands in the output, so that a check can compare it."""

@@ -58,6 +58,7 @@ class Hdf5Source:
     """
 
     layout = "hdf5"
+    takes_variants = False
 
     def __init__(self, files: Hdf5Files) -> None:
         self.root = files.root

@@ -16,12 +16,14 @@ from refinery.config import LabelOverride, OnDrift, RefineConfig
 from refinery.dataset import iter_decoded, open_dataset
 from refinery.errors import DatasetError, UsageError
 from refinery.formats._source import Source
+from refinery.formats._variants import with_variants
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
 from refinery.jobs._summary import summarise, worst_rows, write_worst
+from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import Journal
 from refinery.labels import open_labels
 from refinery.refine import chunk_size, refine_dataset
@@ -44,9 +46,11 @@ def refine(
     out = require_apart(Path(config.source), config.out)
     source = open_dataset(Path(config.source))
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
+    mark = mark_of(config.variants, source, model)
     chunk = chunk_size(source)
     session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
     _require_channels(source, model)
+    stream = with_variants(source, config.variants, mark)
     on_drift = _on_drift(config, model, observer)
     context = open_context(config.max_drift, config.false_alarms, source, model) if config.check else None
     labels = open_labels(source, overrides) if config.check else None
@@ -60,14 +64,14 @@ def refine(
         labels,
         config.seed,
     )
-    total = sum(isinstance(entry, Sample) for entry in source.entries())
+    total = config.variants * sum(isinstance(entry, Sample) for entry in source.entries())
     _say_what_was_found(observer, config, source, total, model, session, options)
-    with Journal(out, _identity(config, source, model, session, overrides or {})) as journal:
+    with Journal(out, _identity(config, source, model, session, overrides or {}, mark)) as journal:
         finished = journal.read_summary()
         started, before = time.monotonic(), _count_lines(journal)
         if finished is None or finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, observer)
-            summary = _stream(source, session, options, journal, Progress(observer, total, before))
+            summary = _stream(stream, session, options, journal, Progress(observer, total, before))
         else:
             observer.say("this job is finished already; nothing was done again")
             summary = finished
@@ -77,6 +81,7 @@ def refine(
         observer.say(line)
     return {
         **summary,
+        "variants": config.variants,
         "images_per_s": rate,
         "provider": session.provider,
         "precision": session.precision,
@@ -110,6 +115,8 @@ def _say_what_was_found(
         observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
         for line in (*options.labels.problems, *options.labels.unknown_overrides()):
             observer.say(line)
+    if config.variants > 1 and (note := about_indices(source, options.labels)):
+        observer.say(note)
     if session.note:
         observer.say(session.note)
     for problem in source.problems():
@@ -200,7 +207,12 @@ def _notes(summary: dict[str, Any], context: CheckContext | None) -> Iterator[st
 
 
 def _identity(
-    config: RefineConfig, source: Source, model: Artifact, session: Session, overrides: Mapping[str, LabelOverride]
+    config: RefineConfig,
+    source: Source,
+    model: Artifact,
+    session: Session,
+    overrides: Mapping[str, LabelOverride],
+    mark: str,
 ) -> dict[str, Any]:
     """What makes two jobs the same: the same bytes come out."""
     return {
@@ -217,6 +229,8 @@ def _identity(
         "max_drift": config.max_drift,
         "false_alarms": config.false_alarms,
         "seed": config.seed,
+        "variants": config.variants,
+        "variant_mark": mark,
         "labels": {name: asdict(override) for name, override in sorted(overrides.items())},
     }
 
@@ -232,6 +246,7 @@ def _probe_sha256(model: Artifact) -> str | None:
 
 
 def _describe(config: RefineConfig, source: Source, total: int, model: Artifact, session: Session) -> dict[str, str]:
+    samples, each = f"{total // config.variants:,} samples", f", {config.variants} variants of each"
     on_drift = {
         "soften": "blended back toward the synthetic image until it holds",
         "keep": "delivered all the same",
@@ -240,7 +255,7 @@ def _describe(config: RefineConfig, source: Source, total: int, model: Artifact,
     }
     may_move = f"{config.max_drift} (--max-drift); a sample that fails is {on_drift[config.on_drift]}"
     return {
-        "input": f"{config.source}: {total:,} samples ({source.layout})",
+        "input": f"{config.source}: {samples} ({source.layout}){each if config.variants > 1 else ''}",
         "model": f"{model.path} ({model.manifest.method}, {model.manifest.channels} channel(s))",
         "provider": f"{session.provider}, {session.precision}",
         "labels may move": may_move if config.check else "not checked",

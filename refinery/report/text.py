@@ -33,9 +33,11 @@ def train_text(result: Mapping[str, Any]) -> str:
 def refine_text(result: Mapping[str, Any]) -> str:
     """The result of a refine job for people."""
     rate = f", {result['images_per_s']:,.0f} images/s" if result["images_per_s"] else ""
+    variants = result.get("variants", 1)
+    each = f" ({result['samples'] // variants:,} x {variants} variants)" if variants > 1 else ""
     lines = [
         f"output     {result['out']}",
-        f"samples    {result['samples']:,}: {result['refined']:,} refined, {result['rejected']:,} rejected, "
+        f"samples    {result['samples']:,}{each}: {result['refined']:,} refined, {result['rejected']:,} rejected, "
         f"{result['quarantined']:,} quarantined{rate}",
         f"labels     {verdict_text(result['verdicts'])}",
     ]
