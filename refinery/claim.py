@@ -20,6 +20,8 @@ FOLDER = OWN_FOLDER
 OWN_KEYS = frozenset({"shard", "places"})
 """What the parts of one job do not have in common."""
 Job = dict[str, Any]
+ABSENT: Job = {"variants": 1, "variant_mark": ""}
+"""What a job of before these were known did."""
 
 
 def journal_folder(out: Path, shard: Shard | None) -> Path:
@@ -138,6 +140,7 @@ def _read_job(path: Path) -> Job:
 
 
 def _require_same(out: Path, known: Job, job: Job, own: frozenset[str]) -> None:
+    known = ABSENT | known
     for key in job:
         if key not in own and known.get(key) != job[key]:
             raise OutputError(

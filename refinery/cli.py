@@ -62,7 +62,9 @@ MaxDriftOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", help="Draws what is drawn: calibration, halves of the real images.", show_default="0"),
+    typer.Option(
+        "--seed", help="Draws what is drawn: noise, calibration, halves of the real images.", show_default="0"
+    ),
 ]
 FalseAlarmsOption = Annotated[
     float | None,
@@ -185,6 +187,10 @@ def refine(
     check: Annotated[
         bool | None, typer.Option("--check/--no-check", help="Check every label.", show_default="check")
     ] = None,
+    variants: Annotated[
+        int | None,
+        typer.Option("--variants", min=1, help="Refined images a sample, each with other noise.", show_default="1"),
+    ] = None,
     seed: SeedOption = None,
     shard: Annotated[
         str | None,
@@ -201,7 +207,7 @@ def refine(
     options = {
         "source": source, "out": out, "report": report, "model": model, "provider": provider, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
-        "false_alarms": false_alarms, "check": check, "seed": seed, "shard": shard,
+        "false_alarms": false_alarms, "check": check, "variants": variants, "seed": seed, "shard": shard,
     }  # fmt: skip
     with _command(debug) as observer:
         from refinery.jobs.refine import refine as run

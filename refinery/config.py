@@ -141,8 +141,10 @@ class RefineConfig:
     """Share of labels that did not move and may be called moved all the same; the checks are calibrated to it."""
     check: bool = True
     """Check every label."""
+    variants: int = 1
+    """Refined images of each sample, by a refiner with noise; the first keeps the sample's name."""
     seed: int = 0
-    """Which samples the checks are calibrated on, and how the intervals are drawn."""
+    """The noise of a refiner that has any, which samples the checks are calibrated on, how intervals are drawn."""
     report: str = ""
     """With `out = "-"`: new folder for the manifest and the summary; empty: they are not kept."""
     shard: str = ""
@@ -150,6 +152,7 @@ class RefineConfig:
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")
+        require_at_least(self, variants=1)
 
 
 @dataclass(frozen=True)

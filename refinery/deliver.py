@@ -41,7 +41,7 @@ class Delivery:
     def _deliver(self, work: Work) -> Line:
         """Write the sample's files as its verdict demands."""
         sample = work.sample
-        lost = [line for path in sample.sidecars if (line := self._carry_sidecar(path))]
+        lost = [line for path, to in sample.carried() if (line := self._carry_sidecar(path, to))]
         work.error = "; ".join([work.error, *lost] if work.error else lost)
         if work.data is None or work.decoded is None or work.error:
             return self._reject(work)
@@ -72,25 +72,25 @@ class Delivery:
             self.sink.write_image(work.sample, work.data)
         else:
             with contextlib.suppress(SampleError):  # it is listed with the error of reading it
-                self.sink.carry(work.sample.image)
+                self.sink.carry(work.sample.origin.image, work.sample.image)
         work.strength = 0.0
         return _line(work, "rejected", work.data or b"")
 
-    def _carry_sidecar(self, path: str) -> str:
+    def _carry_sidecar(self, path: str, to: str) -> str:
         """Carry a sidecar and compare what stands in the output with what stands in the input.
 
         Returns why it could not be read; empty when all is well.
         """
         try:
-            self.sink.carry(path)
+            self.sink.carry(path, to)
         except SampleError as error:
             return str(error)
         try:
             expected = self.source.read_file(path)
         except SampleError:  # copied, but too large to be compared in memory, or no label
             return ""
-        if self.sink.read_back(path) not in (None, expected):
-            raise OutputError(f"{path}: differs from its source after copying; check the disk, then run it again")
+        if self.sink.read_back(to) not in (None, expected):
+            raise OutputError(f"{to}: differs from its source after copying; check the disk, then run it again")
         return ""
 
 
@@ -102,9 +102,11 @@ def _status(work: Work) -> Status:
 
 def _line(work: Work, status: Status, delivered: bytes) -> Line:
     was = {"was": [finding_to_json(finding) for finding in work.was]} if work.was else {}
+    sample = work.sample
     return {
-        "key": work.sample.key,
-        "image": work.sample.image,
+        "key": sample.key,
+        "image": sample.image,
+        **({"variant": sample.variant, "variant_of": sample.origin.key} if sample.variant else {}),
         "status": status,
         "strength": work.strength,
         "labels": [finding_to_json(finding) for finding in work.findings],

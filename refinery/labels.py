@@ -46,6 +46,7 @@ class LabelReader:
 
     def read(self, sample: Sample, size_hw: tuple[int, int]) -> tuple[tuple[Label, ...], tuple[str, ...]]:
         """Labels of one image of this size in px, and one line for each file or value that could not be read."""
+        sample = sample.origin
         sidecars, problems = read_sidecars(self.source, sample)
         own, unreadable = read_labels(sidecars, size_hw)
         problems.extend(unreadable)
@@ -64,6 +65,10 @@ class LabelReader:
         for shared, name in entries_about(sample.image, self._indices):
             found |= shared.fields(name)
         return found | fields_in(read_sidecars(self.source, sample)[0])
+
+    def index_files(self) -> list[str]:
+        """The files about many images that images of this dataset are looked up in."""
+        return [index.shared.path for index in self._indices]
 
     def unknown_overrides(self) -> list[str]:
         """One line for each [labels.NAME] of the TOML that no label read so far has, with the nearest known name."""

@@ -140,8 +140,8 @@ def refine_chunk(
     """
     usable = [work for work in chunk if not work.error]
     images = [work.synthetic for work in usable if work.synthetic is not None]
-    keys = [work.sample.key for work in usable]
-    latents = latents_of(keys, session.latent, options.seed) if session.latent else None
+    keys, variants = [work.sample.origin.key for work in usable], [work.sample.variant for work in usable]
+    latents = latents_of(keys, session.latent, options.seed, variants) if session.latent else None
     fit = Fit(session.size_multiple, session.min_side_px)
     try:
         refined_images = refine_images(session.run, images, options.batch_size, streams, latents, fit)

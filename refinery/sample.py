@@ -10,6 +10,7 @@ Conventions, stated once for the whole project:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -33,11 +34,24 @@ class Sample:
     key: the sample's name in the dataset, unique in it (the image's path without its suffix, where that is unique).
     image: relative path of the image; in an HDF5 file, `file.h5/group/name`.
     sidecars: relative paths of the files beside it, sorted.
+    variant, variant_of: from 1 on, of one of several refined images of a sample, and that sample; its own names are
+    those of the output, its sidecars in the sample's order.
     """
 
     key: str
     image: str
     sidecars: tuple[str, ...] = ()
+    variant: int = 0
+    variant_of: Sample | None = None
+
+    @property
+    def origin(self) -> Sample:
+        """The sample as its source holds it."""
+        return self.variant_of or self
+
+    def carried(self) -> Iterator[tuple[str, str]]:
+        """Each sidecar by its name in the source and in the output."""
+        return zip(self.origin.sidecars, self.sidecars, strict=True)
 
 
 @dataclass(frozen=True, slots=True)

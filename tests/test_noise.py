@@ -74,7 +74,7 @@ def test_the_noise_of_a_sample_is_its_own():
     assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
     assert len({latent.tobytes() for latent in together}) == len(KEYS)
     assert all((latent.shape, latent.dtype) == ((3,), np.float32) for latent in together)
-    others = [latents_of(KEYS[:1], 3, seed=6)[0], latents_of(KEYS[:1], 3, seed=5, variant=1)[0]]
+    others = [latents_of(KEYS[:1], 3, seed=6)[0], latents_of(KEYS[:1], 3, seed=5, variants=[1])[0]]
     assert not any(np.array_equal(together[0], other) for other in others)
 
 

@@ -198,3 +198,18 @@ def test_a_label_has_one_column_however_many_findings_it_gets(monkeypatch):
         summary.add([found(0.1 * place)], str(place))
     assert made == ["px"]
     assert summary.as_dict()["iris"]["verdicts"]["pass"] == 3
+
+
+def test_variants_of_a_sample_stand_in_one_block():
+    def summary(variants):
+        drift = DriftSummary()
+        for i in range(40):
+            for _ in range(variants):
+                drift.add(
+                    [Finding("box", "box", "pass", drift=0.1 * (i % 7), shift_px=(0.1 * (i % 7), 0.0))], f"{i:03d}"
+                )
+        return drift.as_dict()["box"]
+
+    once, thrice = summary(1), summary(3)
+    assert once["ci95"] == thrice["ci95"]
+    assert once["clusters"] == thrice["clusters"]

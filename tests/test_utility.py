@@ -14,12 +14,13 @@ from models import model, write_artifact
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from stream import error_of, refine, refinery, write_refiner
+from tiny import Recorder
 
 from refinery.config import InspectConfig
 from refinery.dataset import open_dataset
 from refinery.errors import UsageError
-from refinery.jobs._utility_data import grouped
-from refinery.jobs._utility_looks import the_model
+from refinery.jobs._utility_data import Canvas, grouped, read_rendered
+from refinery.jobs._utility_looks import more_looks, the_model
 from refinery.labels import open_labels
 from refinery.runtime.probe_answers import EDGES
 from refinery.sample import Label, Sample
@@ -31,7 +32,7 @@ from refinery.utility.datasets import Labelled, canvases, masks_on, targets_of, 
 from refinery.utility.matching import Side, match_labels, unseen_classes
 from refinery.utility.student import Recipe, Source, draw, errors_of
 from refinery.utility.things import Things, as_regions
-from refinery.utility.verdict import Results, judge
+from refinery.utility.verdict import Results, _advice, judge
 
 torch.set_num_threads(1)
 SIDE = 24
@@ -146,6 +147,37 @@ def test_several_looks_come_from_the_refiner_that_made_them(tmp_path):
     job = json.loads((tmp_path / "refined" / ".refinery" / "job.json").read_text())
     assert "is not under ./runs (--model)" in the_model(InspectConfig(), job)[1]
     assert "is not the model that refined" in the_model(InspectConfig(model=str(write_refiner(tmp_path))), job)[1]
+
+
+def test_the_variants_of_the_dataset_are_its_looks(tmp_path):
+    synthetic = write_discs(tmp_path / "synthetic", 30, seed=1)
+    real = write_discs(tmp_path / "real", 40, seed=2)
+    model = write_noisy(tmp_path / "model")
+    assert refine(synthetic, tmp_path / "refined", model, "--no-check", "--variants", 2).exit_code == 0
+    found = utility(tmp_path, tmp_path / "refined", real)
+    assert f"{MIXED}, 2 variants" in found["arms"]
+    assert found["samples"] == 30
+
+
+def test_looks_made_in_memory_are_those_of_variants(tmp_path):
+    source = open_dataset(write_discs(tmp_path / "synthetic", 20, seed=1))
+    model = write_noisy(tmp_path / "model")
+    canvas, labels = Canvas(1, (SIDE, SIDE)), open_labels(source)
+    looks = {}
+    for variants in (1, 3):
+        out = tmp_path / f"refined-{variants}"
+        assert refine(source.root, out, model, "--no-check", "--variants", variants).exit_code == 0
+        refined, job = open_dataset(out), json.loads((out / ".refinery" / "job.json").read_text())
+        rendered = read_rendered(source, refined, labels, 100, canvas)
+        config = InspectConfig(model=str(model))
+        looks[variants], _ = more_looks(config, job, rendered, source, refined, canvas, Recorder())
+    for made, stored in zip(looks[1], looks[3], strict=True):
+        torch.testing.assert_close(made, stored, atol=0.01, rtol=0)  # by another provider, perhaps
+    assert not torch.equal(looks[3][0], looks[3][1])
+
+
+def test_the_advice_names_the_option():
+    assert _advice(f"{MIXED}, 3 variants").endswith("augmentation, 3 variants of each (refinery refine --variants 3)")
 
 
 def test_things_whose_number_varies_are_scored_by_iou(tmp_path):

@@ -54,7 +54,7 @@ def ask(pairs: Sequence[Pair], context: CheckContext) -> Mapping[str, Answers]:
     """Answers about all synthetic images, then about all refined ones."""
     assert context.probe is not None
     boxes = [regions(pair.labels) if context.probe.by_object else {} for pair in pairs]
-    keys = [pair.sample.key for pair in pairs]
+    keys = [pair.sample.origin.key for pair in pairs]
     images = [pair.synthetic for pair in pairs] + [pair.refined for pair in pairs]
     return context.probe.ask(keys + keys, images, boxes + boxes)
 

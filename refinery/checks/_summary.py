@@ -86,21 +86,23 @@ class DriftSummary:
 
     def __init__(self) -> None:
         self._columns: dict[str, _Column] = {}
-        self._place = 0
+        self._place, self._key = -1, ""
 
     def add(self, findings: Iterable[Finding], key: str = "", was: Sequence[Finding] = ()) -> None:
         """Take the findings of one pair; those that are about no label (pairing, content) are left out.
 
-        key: of the sample, which names its sequence. was: earlier findings of labels that were judged anew.
+        key: of the sample, which names its sequence; its variants follow each other. was: earlier findings of labels
+        that were judged anew.
         """
         before = {(finding.label, finding.item): finding.verdict for finding in was}
+        if not key or key != self._key:
+            self._place, self._key = self._place + 1, key
         for finding in findings:
             if finding.type in LABEL_TYPES:
                 if finding.label not in self._columns:
                     self._columns[finding.label] = _Column(finding.unit)
                 column = self._columns[finding.label]
                 column.add(finding, before.get((finding.label, finding.item), finding.verdict), key, self._place)
-        self._place += 1
 
     def as_dict(
         self,

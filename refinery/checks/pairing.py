@@ -34,7 +34,7 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     leans = [_lean(found, own, np.stack([as_vectors(decoy) for decoy in turned.values()], axis=1))]
     if context.decoy_keys:
         leans.append(_lean(found, own, context.decoys[None]))
-        leans[1][[[pair.sample.key == key for key in context.decoy_keys] for pair in batch.pairs]] = np.nan
+        leans[1][[[pair.sample.origin.key == key for key in context.decoy_keys] for pair in batch.pairs]] = np.nan
     names = [f"the source {name}" for name in turned] + [f"another image ({key})" for key in context.decoy_keys]
     lowest = np.nan_to_num(np.concatenate(leans, axis=1), nan=np.inf)
     worst = lowest.argmin(axis=1)

@@ -76,10 +76,10 @@ class Files:
         with self.replacing(path, own=True) as temporary:
             temporary.write_bytes(data)
 
-    def copy(self, source: Path, path: str) -> None:
-        """Copy a file's bytes to a relative path. Raises SampleError (source), OutputError (target)."""
+    def copy(self, source: Path, path: str, name: str = "") -> None:
+        """Copy a file's bytes to a relative path. Raises SampleError (of the source, by its name), OutputError."""
         with self.replacing(path) as temporary, temporary.open("wb") as file:
-            for chunk in chunks(source, path):
+            for chunk in chunks(source, name or path):
                 file.write(chunk)
 
     def read_back(self, path: str) -> bytes:

@@ -9,6 +9,7 @@ from refinery.formats._names import (
     FRAME_PICTURE_WORDS,
     PICTURE_WORDS,
     heads,
+    is_frame,
     is_image_name,
     picture_core,
     picture_tail,
@@ -46,7 +47,7 @@ class Owners:
         if stem in self._by_tail:
             return self._by_tail[stem]
         for prefix, tail in tails(stem):
-            if tail in self._by_tail and (tail.isdigit() or says_role(prefix)):
+            if tail in self._by_tail and (is_frame(tail) or says_role(prefix)):
                 return self._by_tail[tail]
         return None
 

@@ -40,11 +40,13 @@ class Hdf5Sink:
             self._begin(self._source.locate(sample.image)[0])
         self._spool.append(sample.image, data)
 
-    def carry(self, path: str) -> None:
-        """Copy a loose file; what lies inside an HDF5 file comes with it in `finish`.
+    def carry(self, path: str, to: str = "") -> None:
+        """Copy a loose file; what lies inside an HDF5 file comes with it in `finish`, and takes no other name.
 
         Raises OutputError, SampleError.
         """
+        if to not in ("", path):
+            raise OutputError(f"{to}: an HDF5 file is filled in place and takes no further images")
         file, inside = self._source.locate(path)
         if not inside:
             self._files.copy(self._source.root / file, file)

@@ -55,6 +55,9 @@ ROLE_FOLDERS = CERTAIN_ROLE_FOLDERS | frozenset(
     )
 )
 """Only beside a picture folder: on their own, `normal` and `mask` are also the classes of photo collections."""
+VARIANT_MARKS = ("_v", "_look", "_variant")
+"""What stands with a number behind the stem of the second refined image of a sample: `00012_v1.png`."""
+_VARIANT = re.compile(rf"({'|'.join(VARIANT_MARKS)})\d+")
 FOLDER_ENDINGS = tuple(
     f"{joint}{word}"
     for word in ("annotations", "annotation", "annot", "labels", "label", "masks", "mask", "depth", "seg", "gt")
@@ -111,13 +114,18 @@ def picture_tail(stem: str, words: Set[str] = PICTURE_WORDS) -> str | None:
     """The stem without an opening word for the picture itself: `rgb_0000` -> `0000`; else None."""
     for at, letter in enumerate(stem[:-1]):
         if letter in DELIMITERS:
-            return stem[at + 1 :] if stem[:at].lower() in words else None
+            return stem[at + 1 :] if stem[:at].lower() in words and not _VARIANT.fullmatch(stem, at) else None
     return None
 
 
 def is_counter(text: str) -> bool:
     """Whether a rest is only a number: a frame or a variant, not a kind of image."""
-    return not words_of(text)
+    return not words_of(_VARIANT.sub("", text))
+
+
+def is_frame(tail: str) -> bool:
+    """Whether an ending that two names share is a frame number, or a variant of one: `0000`, `0000_v1`."""
+    return _VARIANT.sub("", tail, count=1).isdigit()
 
 
 def base_of_role_folder(name: str) -> str | None:

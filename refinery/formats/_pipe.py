@@ -38,6 +38,7 @@ class PipeSource:
     """Samples out of a tar archive that is read once; a sample's files live as long as somebody holds the sample."""
 
     layout = "tar stream"
+    takes_variants = False
     endless = True
 
     def __init__(self, file: BufferedReader) -> None:
@@ -129,7 +130,7 @@ class _InOrder:
         """Keep an encoded image until `commit`."""
         self._images[sample.image] = data
 
-    def carry(self, path: str) -> None:
+    def carry(self, path: str, to: str = "") -> None:
         """Nothing: files come with `commit`."""
 
     def read_back(self, path: str) -> bytes | None:  # noqa: ARG002
@@ -170,10 +171,12 @@ class PipeSink(_InOrder):
                 data = self._images.pop(member.path, member.data)
                 self._write(b"".join(replaced(member.header, data or b"")))
         elif isinstance(entry, Sample):
-            for path in sorted((entry.image, *entry.sidecars)):
-                self._add(path, self._images.pop(path, None))
+            for name, path in sorted(
+                [(entry.image, entry.origin.image), *((to, path) for path, to in entry.carried())]
+            ):
+                self._add(name, path, self._images.pop(name, None))
         elif not self._source.endless:
-            self._add(entry.path, None)
+            self._add(entry.path, entry.path, None)
 
     def finish(self) -> None:
         """Write the end of the archive."""
@@ -181,9 +184,9 @@ class PipeSink(_InOrder):
         with output_errors(Path("standard output")):
             self._out.flush()
 
-    def _add(self, path: str, data: bytes | None) -> None:
-        """A file of the source's folder, or other content under its name; what cannot be read was noted as such."""
-        info = tarfile.TarInfo(path)
+    def _add(self, name: str, path: str, data: bytes | None) -> None:
+        """A file of the source's folder, or other content in its place; what cannot be read was noted as such."""
+        info = tarfile.TarInfo(name)
         try:
             content = self._source.read_file(path) if data is None else data
             info.mtime = int((self._source.root / path).stat().st_mtime)

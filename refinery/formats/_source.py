@@ -37,6 +37,8 @@ class Source(Protocol):
     """The folder that relative paths start from."""
     endless: bool
     """Whether it is a stream: `entries` gives its beginning, as often as asked, and `stream` all of it, once."""
+    takes_variants: bool
+    """Whether its sink can write images and sidecars that the source does not have."""
 
     def entries(self) -> Iterator[Sample | Loose]:
         """Every sample, and every file that belongs to no sample, each file once; of a stream, its beginning."""
@@ -72,8 +74,11 @@ class Sink(Protocol):
     def write_image(self, sample: Sample, data: bytes) -> None:
         """Store an image that `encode` made (or that `read` gave, to carry it). Raises OutputError."""
 
-    def carry(self, path: str) -> None:
-        """Copy a sidecar or loose file byte for byte. Raises OutputError, SampleError."""
+    def carry(self, path: str, to: str = "") -> None:
+        """Copy a sidecar or loose file byte for byte; to: its name in the output, if it is another one.
+
+        Raises OutputError, SampleError.
+        """
 
     def commit(self, entry: Sample | Loose) -> None:
         """All files of this entry have been given; called in the order of the source. Raises OutputError."""

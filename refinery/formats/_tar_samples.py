@@ -93,11 +93,11 @@ def _samples_in(group: list[Member], pictures: list[str], archive: str, home: ob
             prefix + folder + key,
             prefix + group[at].path,
             tuple(sorted(owned[picture])),
-            archive,
-            home,
-            group[at],
-            tuple(group),
-            tuple(group[begin:end]),
+            archive=archive,
+            home=home,
+            member=group[at],
+            files=tuple(group),
+            span=tuple(group[begin:end]),
         )
         begin = end
 

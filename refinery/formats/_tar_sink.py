@@ -44,8 +44,13 @@ class TarSink:
         """Keep an encoded image until `commit`."""
         self._images[sample.image] = data
 
-    def carry(self, path: str) -> None:
-        """Copy a file beside the archives; members come with `commit`. Raises OutputError, SampleError."""
+    def carry(self, path: str, to: str = "") -> None:
+        """Copy a file beside the archives; members come with `commit`, and take no other name.
+
+        Raises OutputError, SampleError.
+        """
+        if to not in ("", path):
+            raise OutputError(f"{to}: an archive keeps its members and takes no further images")
         if not self._is_member(path):
             self._files.copy(self._source.root / path, path)
 

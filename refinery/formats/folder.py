@@ -47,6 +47,7 @@ class FolderSource:
 
     endless = False
     layout = "folder"
+    takes_variants = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -133,9 +134,9 @@ class FolderSink:
         """Store an encoded image under the sample's own path. Raises OutputError."""
         self._files.write(sample.image, data)
 
-    def carry(self, path: str) -> None:
-        """Copy a file byte for byte. Raises OutputError, SampleError."""
-        self._files.copy(self._root / path, path)
+    def carry(self, path: str, to: str = "") -> None:
+        """Copy a file byte for byte, to another name if one is given. Raises OutputError, SampleError."""
+        self._files.copy(self._root / path, to or path, path)
 
     def commit(self, entry: Sample | Loose) -> None:
         """Nothing: every file is in its place already."""

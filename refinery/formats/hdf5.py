@@ -59,6 +59,7 @@ class Hdf5Source:
 
     endless = False
     layout = "hdf5"
+    takes_variants = False
 
     def __init__(self, files: Hdf5Files) -> None:
         self.root = files.root

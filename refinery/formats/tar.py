@@ -53,6 +53,7 @@ def open_source(path: Path) -> TarSource:
 class TarSource:
     """Reads one archive after the other, in code point order; memory is bounded by the names in one archive."""
 
+    takes_variants = False
     endless = False
     layout = "tar"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from refinery.artifact import Artifact
@@ -24,6 +25,7 @@ from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress
 from refinery.jobs._pairs import RefinedImages, read_pair, spread_pairs
 from refinery.jobs._summary import POWER_PAIRS, worst_rows
+from refinery.jobs._variants import in_variants
 from refinery.labels import LabelReader, read_sidecars
 from refinery.report.worst import ROWS, Row
 from refinery.sample import Pair, Sample
@@ -38,11 +40,19 @@ class Audit:
 
     `run` returns {"labels", "verdicts": {KEY: verdict}, "failures", "drift", "power", "worst", "audit_problems"}. A
     sample fails that is missing, changed its size, or lost or changed a sidecar, and audit_problems says so; one whose
-    source cannot be read is not checkable.
+    source cannot be read is not checkable. job: that made the refined dataset, and knows whether it has variants.
     """
 
-    def __init__(self, synthetic: Source, refined: Source, labels: LabelReader, config: InspectConfig) -> None:
+    def __init__(
+        self,
+        synthetic: Source,
+        refined: Source,
+        labels: LabelReader,
+        config: InspectConfig,
+        job: Mapping[str, Any] | None = None,
+    ) -> None:
         self.synthetic, self.refined, self.labels, self.config = synthetic, refined, labels, config
+        self.expected = in_variants(synthetic, refined, job or {})
         self.images = RefinedImages(refined)
         self.drift = DriftSummary()
         self.verdicts: dict[str, str] = {}
@@ -80,14 +90,14 @@ class Audit:
     def rows(self, entries: list[dict[str, Any]]) -> list[Row]:
         """The worst samples, read again, for their picture."""
         wanted = {entry["key"] for entry in entries[:ROWS]}
-        samples = (entry for entry in self.synthetic.entries() if isinstance(entry, Sample) and entry.key in wanted)
-        pairs = (read_pair(sample, self.synthetic, self.images, self.labels) for sample in samples)
+        samples = (entry for entry in self.expected.entries() if isinstance(entry, Sample) and entry.key in wanted)
+        pairs = (read_pair(sample, self.expected, self.images, self.labels) for sample in samples)
         return worst_rows(entries, {pair.sample.key: pair for pair in pairs})
 
     def _judge_all(self, context: CheckContext, observer: Observer) -> Worst:
         worst, batch = Worst(context), list[Pair]()
-        progress = Progress(observer, sum(isinstance(entry, Sample) for entry in self.synthetic.entries()))
-        for sample in self.synthetic.entries():
+        progress = Progress(observer, sum(isinstance(entry, Sample) for entry in self.expected.entries()))
+        for sample in self.expected.entries():
             if not isinstance(sample, Sample):
                 continue
             pair = self._pair(sample)
@@ -104,7 +114,7 @@ class Audit:
         for pair, findings in zip(batch, run_checks(batch, context), strict=True):
             self.verdicts.setdefault(pair.sample.key, overall(findings))
             self.failures.update({finding.label for finding in findings if finding.verdict == "fail"})
-            self.drift.add(findings, pair.sample.key)
+            self.drift.add(findings, pair.sample.origin.key)
             worst.add(pair.sample.key, pair.sample.image, findings)
         batch.clear()
 
@@ -115,9 +125,9 @@ class Audit:
         if changed:
             self.verdicts[sample.key] = "fail"
         try:
-            return read_pair(sample, self.synthetic, self.images, self.labels)
+            return read_pair(sample, self.expected, self.images, self.labels)
         except SampleError as error:
-            self.verdicts[sample.key] = "fail" if _is_readable(sample, self.synthetic) else "not_checkable"
+            self.verdicts[sample.key] = "fail" if _is_readable(sample, self.expected) else "not_checkable"
             self.problems.append(str(error))
             return None
 
@@ -165,10 +175,11 @@ def _reads(source: Source, path: str) -> bool:
 def _changed_sidecars(sample: Sample, synthetic: Source, refined: Source) -> list[str]:
     """One line for each sidecar that the refined dataset does not hold as its source does."""
     changed: list[str] = []
-    for path, expected in read_sidecars(synthetic, sample)[0].items():
+    known = read_sidecars(synthetic, sample.origin)[0]
+    for path, delivered in sample.carried():
         try:
-            if refined.read_file(path) != expected:
-                changed.append(f"{path}: differs from its source")
+            if path in known and refined.read_file(delivered) != known[path]:
+                changed.append(f"{delivered}: differs from its source")
         except SampleError as error:
             changed.append(f"{error} (in the refined dataset)")
     return changed

@@ -78,7 +78,9 @@ class PartFiles:
         """Its samples so far, each with its place in the whole dataset, in order. Raises DatasetError, OutputError."""
         manifest = self.folder / "manifest.jsonl"
         try:
-            places = (place for ends in self.read("job.json")["places"] for place in range(*ends))
+            job = self.read("job.json")
+            each = int(job.get("variants", 1))
+            places = (place for ends in job["places"] for place in range(*ends) for _ in range(each))
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"{self.folder / 'job.json'}: not the job of a part; run the part again") from error
         lines = (parse_line(manifest, number, line) for number, line in enumerate(_whole_lines(manifest), 1))

@@ -41,8 +41,10 @@ class Tally:
 
     def add(self, line: Line) -> None:
         """Take one sample."""
-        self.unread += len(line["problems"])
-        self.problems += line["problems"][: PROBLEMS_NAMED - len(self.problems)]
+        of, first = str(line.get("variant_of", line["key"])), not line.get("variant")
+        if first:  # the others were read from the same files
+            self.unread += len(line["problems"])
+            self.problems += line["problems"][: PROBLEMS_NAMED - len(self.problems)]
         self.status[line["status"]] += 1
         if line["status"] == "rejected" or self.context is None:
             return
@@ -50,11 +52,11 @@ class Tally:
         was = [finding_from_json(label) for label in line.get("was", ())]
         self.verdicts[overall(findings)] += 1
         self.failures.update({finding.label for finding in (*findings, *was) if finding.verdict == "fail"})
-        self.drift.add(findings, line["key"], was)
+        self.drift.add(findings, of, was)
         self.worst.add(line["key"], line["image"], was or findings, status=line["status"], strength=line["strength"])
         if line["status"] == "softened":
             self.strengths[line["strength"]] += 1
-        if line["status"] in ("refined", "kept") and len(self.measured) < POWER_PAIRS:
+        if first and line["status"] in ("refined", "kept") and len(self.measured) < POWER_PAIRS:
             self.measured.append(Sample(line["key"], line["image"]))
 
     def summary(

@@ -137,7 +137,7 @@ def _read(
     )
     matched = match_labels(*sides, canvas.size_hw, frozenset({photos.grouped_by} - {""}))
     notes = _notes(rendered, photos, matched)
-    looks, why = more_looks(config, job, rendered, synthetic, canvas, observer)
+    looks, why = more_looks(config, job, rendered, synthetic, refined, canvas, observer)
     notes += [why] if why else []
     return _Data(canvas, rendered, [rendered.refined, *looks], photos, matched, notes)
 

@@ -1,4 +1,4 @@
-"""Several looks of each refined sample, in memory, by the refiner that made the dataset, where it has noise."""
+"""Several looks of each refined sample: the dataset's variants, or made in memory by a refiner that has noise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from torch import Tensor
 from refinery import artifact as artifacts
 from refinery.artifact import MODEL_FILE, Artifact
 from refinery.config import InspectConfig
-from refinery.errors import ModelError
+from refinery.errors import ModelError, SampleError
 from refinery.formats._source import Source
+from refinery.formats._variants import variant_of
 from refinery.jobs._observer import Observer
+from refinery.jobs._pairs import RefinedImages
 from refinery.jobs._utility_data import Canvas, Rendered
+from refinery.jobs._variants import known_variants
 from refinery.refine import chunk_size, chunked, prepare, refine_chunk
 from refinery.runtime.session import cores, open_session
 from refinery.work import RefineOptions
@@ -30,20 +33,26 @@ def more_looks(
     job: Mapping[str, Any] | None,
     found: Rendered,
     source: Source,
+    refined: Source,
     canvas: Canvas,
     observer: Observer,
 ) -> tuple[list[Tensor], str]:
-    """Two looks beside the one that is there, (N, C, h, w) each; none, and why, without a refiner that has noise.
+    """Two looks beside the first, (N, C, h, w) each; none, and why, without a refiner that has noise.
 
-    They are what refining with the next two seeds gives, before anything is checked. job: that made the dataset.
+    The variants of the refined dataset, where it has some; else what `refine --variants 3` would make, before anything
+    is checked. job: that made the dataset.
     """
+    count, mark = known_variants(job or {})
+    if count > 1:
+        partners = RefinedImages(refined)
+        return [_stored(found, partners, i, mark, canvas) for i in range(1, min(count, VARIANTS))], ""
     model, why = the_model(config, job)
     if model is None:
         return [], why
     observer.say(f"making {VARIANTS - 1} more looks of each sample with {model.path}")
     seed = job.get("seed") if job else None
-    first = seed if isinstance(seed, int) else config.seed
-    return [_look(found, source, model, first + i, canvas) for i in range(1, VARIANTS)], ""
+    seed = seed if isinstance(seed, int) else config.seed
+    return [_look(found, source, model, seed, i, canvas) for i in range(1, VARIANTS)], ""
 
 
 def the_model(config: InspectConfig, job: Mapping[str, Any] | None) -> tuple[Artifact | None, str]:
@@ -69,8 +78,19 @@ def _found(runs: Path, sha256: str) -> Artifact | None:
     return None
 
 
-def _look(found: Rendered, source: Source, model: Artifact, seed: int, canvas: Canvas) -> Tensor:
-    """What the refiner makes of the same samples with the noise of another seed: (N, C, h, w).
+def _stored(found: Rendered, refined: RefinedImages, variant: int, mark: str, canvas: Canvas) -> Tensor:
+    """A variant of each sample as it was delivered, (N, C, h, w); where it is missing, the first one."""
+    looks: list[Tensor] = []
+    for i, sample in enumerate(found.samples):
+        try:
+            looks.append(canvas.show(refined.decode(variant_of(sample, variant, mark))))
+        except SampleError:
+            looks.append(found.refined[i][None])
+    return torch.cat(looks)
+
+
+def _look(found: Rendered, source: Source, model: Artifact, seed: int, variant: int, canvas: Canvas) -> Tensor:
+    """What the refiner makes of the same samples with the noise of a variant: (N, C, h, w).
 
     Of a sample that it makes nothing of, the look that is there.
     """
@@ -80,6 +100,8 @@ def _look(found: Rendered, source: Source, model: Artifact, seed: int, canvas: C
     with ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams:
         for chunk in chunked(found.samples, options.chunk_samples):
             works = [prepare(source, sample, options) for sample in chunk]
+            for work in works:
+                work.sample = replace(work.sample, variant=variant)
             for work in refine_chunk(session, works, options, streams):
                 if work.refined is None or work.decoded is None:
                     looks.append(found.refined[len(looks)][None])

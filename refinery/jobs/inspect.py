@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,14 @@ from PIL import Image
 from refinery import artifact as artifacts
 from refinery import realism
 from refinery.config import InspectConfig, LabelOverride
-from refinery.dataset import ImageSurvey, iter_decoded, open_dataset, survey
+from refinery.dataset import ImageSurvey, iter_decoded, open_dataset, spread, survey
 from refinery.errors import DatasetError, SampleError, UsageError
 from refinery.formats._source import Source
 from refinery.image import Decoded, from_float, to_float
 from refinery.jobs._audit import Audit
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
+from refinery.jobs._pairs import RefinedImages
 from refinery.jobs._record import Record, read_object, read_record
 from refinery.journal import FOLDER
 from refinery.labels import open_labels
@@ -188,13 +190,14 @@ def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None) -> Source |
 
 def _verdicts_of(record: Record | None, looking: _Looking, refined: Source, synthetic: Source | None) -> dict[str, Any]:
     """Verdicts and drift: refine's own if it made the dataset and nobody asks for an audit; else measured now."""
-    if record and record.summary is not None and not looking.config.synthetic:
+    config = looking.config
+    if record and record.summary is not None and not config.synthetic:
         return _remembered(record.summary, record.picture, looking)
     if synthetic is None:
         return {}
-    audit = Audit(synthetic, refined, open_labels(synthetic, looking.overrides), looking.config)
-    model = artifacts.load(looking.config.model) if looking.config.model else None
-    found = audit.run(model, looking.observer)
+    labels = open_labels(synthetic, looking.overrides)
+    audit = Audit(synthetic, refined, labels, config, record.job if record else None)
+    found = audit.run(artifacts.load(config.model) if config.model else None, looking.observer)
     if rows := audit.rows(found["worst"]):
         looking.pictures["worst"] = draw_worst(rows, WORST_TITLE)
     return found
@@ -245,15 +248,26 @@ def _picture_rows(
     rows: list[tuple[str, Sequence[NDArray[np.uint8]]]] = []
     if synthetic is not None:
         rows.append(("synthetic", _tiles(synthetic)))
-    rows.append(("refined" if synthetic is not None else "images", _tiles(source)))
+        rows.append(("refined", _refined_tiles(source, synthetic)))
+    else:
+        rows.append(("images", _tiles(source)))
     if config.real:
         rows.append(("real", _tiles(open_dataset(Path(config.real)))))
     return [row for row in rows if row[1]]
 
 
 def _tiles(source: Source) -> list[NDArray[np.uint8]]:
-    images: list[NDArray[np.uint8]] = []
-    for _, decoded in iter_decoded(source, ACROSS):
-        if isinstance(decoded, Decoded):
-            images.append(np.asarray(from_float(to_float(decoded.pixels), 8), dtype=np.uint8))
+    return [_shown(decoded) for _, decoded in iter_decoded(source, ACROSS) if isinstance(decoded, Decoded)]
+
+
+def _refined_tiles(refined: Source, synthetic: Source) -> list[NDArray[np.uint8]]:
+    """What became of the samples that `_tiles` shows of the source; those that are missing are left out."""
+    partners, images = RefinedImages(refined), list[NDArray[np.uint8]]()
+    for sample in spread(synthetic, ACROSS):
+        with contextlib.suppress(SampleError):
+            images.append(_shown(partners.decode(sample)))
     return images
+
+
+def _shown(decoded: Decoded) -> NDArray[np.uint8]:
+    return np.asarray(from_float(to_float(decoded.pixels), 8), dtype=np.uint8)

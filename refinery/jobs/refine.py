@@ -20,6 +20,7 @@ from refinery.errors import DatasetError
 from refinery.formats._parts import Part, divide
 from refinery.formats._pipe import PipeSink
 from refinery.formats._source import Sink, Source
+from refinery.formats._variants import with_variants
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
 from refinery.jobs._ends import PIPE, count_of, journal_folder, open_input, open_sink, require_ends
@@ -28,6 +29,7 @@ from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
 from refinery.jobs._record import Report
 from refinery.jobs._summary import delivered_pairs, summarise, worst_rows, write_worst
+from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import Journal
 from refinery.labels import open_labels
 from refinery.refine import chunk_size, refine_dataset
@@ -52,8 +54,9 @@ def refine(
     shard = parse_shard(config.shard, os.environ)
     source = open_input(config.source)
     part = divide(source, shard) if shard else None
-    own = part.source if part else source
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
+    mark = mark_of(config.variants, source, model)
+    own = with_variants(part.source if part else source, config.variants, mark)
     chunk = chunk_size(source)
     session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
     _require_channels(source, model)
@@ -70,11 +73,12 @@ def refine(
         labels,
         config.seed,
     )
-    total = part.samples if part else count_of(source)
-    _say_what_was_found(observer, config, source, part.total if part else total, model, session, options)
+    whole = config.variants * (part.total if part else count_of(source))
+    total = config.variants * part.samples if part else whole
+    _say_what_was_found(observer, config, source, whole, model, session, options)
     if part:
-        observer.say(f"part {shard}: {total:,} of {part.total:,} samples")
-    identity = _identity(config, source, model, session, overrides or {}, shard, part)
+        observer.say(f"part {shard}: {part.samples:,} of {part.total:,} samples")
+    identity = _identity(config, source, model, session, overrides or {}, mark, shard, part)
     with journal_folder(config) as out, Journal(out, identity, shard) as journal:
         finished = journal.read_summary()
         started, before = time.monotonic(), _count_lines(journal)
@@ -95,6 +99,7 @@ def refine(
     kept = config.out != PIPE or bool(config.report)
     return {
         **summary,
+        "variants": config.variants,
         "images_per_s": rate,
         "provider": session.provider,
         "precision": session.precision,
@@ -130,6 +135,8 @@ def _say_what_was_found(
         observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
         for line in (*options.labels.problems, *options.labels.unknown_overrides()):
             observer.say(line)
+    if config.variants > 1 and (note := about_indices(source, options.labels)):
+        observer.say(note)
     if session.note:
         observer.say(session.note)
     for problem in source.problems():
@@ -219,6 +226,7 @@ def _identity(
     model: Artifact,
     session: Session,
     overrides: Mapping[str, LabelOverride],
+    mark: str,
     shard: Shard | None,
     part: Part | None,
 ) -> dict[str, Any]:
@@ -237,6 +245,8 @@ def _identity(
         "max_drift": config.max_drift,
         "false_alarms": config.false_alarms,
         "seed": config.seed,
+        "variants": config.variants,
+        "variant_mark": mark,
         "labels": {name: asdict(override) for name, override in sorted(overrides.items())},
         **({"shard": str(shard), **part.identity()} if part else {}),
     }
@@ -253,6 +263,8 @@ def _probe_sha256(model: Artifact) -> str | None:
 
 
 def _describe(config: RefineConfig, source: Source, total: int, model: Artifact, session: Session) -> dict[str, str]:
+    samples = f"{total // config.variants:,} samples" if total else "a stream of samples"
+    each = f", {config.variants} variants of each"
     on_drift = {
         "soften": "blended back toward the synthetic image until it holds",
         "keep": "delivered all the same",
@@ -261,7 +273,7 @@ def _describe(config: RefineConfig, source: Source, total: int, model: Artifact,
     }
     may_move = f"{config.max_drift} (--max-drift); a sample that fails is {on_drift[config.on_drift]}"
     return {
-        "input": f"{config.source}: {f'{total:,}' if total else 'a stream of'} samples ({source.layout})",
+        "input": f"{config.source}: {samples} ({source.layout}){each if config.variants > 1 else ''}",
         "model": f"{model.path} ({model.manifest.method}, {model.manifest.channels} channel(s))",
         "provider": f"{session.provider}, {session.precision}",
         "labels may move": may_move if config.check else "not checked",

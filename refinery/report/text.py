@@ -34,9 +34,11 @@ def train_text(result: Mapping[str, Any]) -> str:
 def refine_text(result: Mapping[str, Any]) -> str:
     """The result of a refine job for people."""
     rate = f", {result['images_per_s']:,.0f} images/s" if result["images_per_s"] else ""
+    variants = result.get("variants", 1)
+    each = f" ({result['samples'] // variants:,} x {variants} variants)" if variants > 1 else ""
     lines = [
         f"output     {result['out']}" + (f" (part {result['shard']})" if result.get("shard") else ""),
-        f"samples    {result['samples']:,}: {delivered_text(result)}{rate}",
+        f"samples    {result['samples']:,}{each}: {delivered_text(result)}{rate}",
         f"labels     {verdict_text(result['verdicts'])}",
     ]
     lines += [*_softened_lines(result), *_failure_lines(result)]

@@ -148,9 +148,10 @@ def _sentence(results: Results, verdict: str, best: str, rival: str, scores: Map
 
 def _advice(arm: str) -> str:
     """What to do, of an arm's name."""
-    name, comma, variants = arm.partition(", ")
+    name, _, variants = arm.partition(", ")
     if name == MIXED:
-        return f"mix refined and synthetic 1:1, with augmentation{comma}{variants}"
+        how = f", {variants} of each (refinery refine --variants {variants.split()[0]})" if variants else ""
+        return f"mix refined and synthetic 1:1, with augmentation{how}"
     return {REFINED: "use refined images alone", REFINED_AUGMENTED: "use refined images alone, with augmentation"}[name]
 
 

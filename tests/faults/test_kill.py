@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import png
+from models import write_artifact
 from stream import refine, scene, start, tree_of, write_gaze, write_refiner, write_scenes
+from test_noise import noisy
 
 SAMPLES = 300
+TWICE = ("--variants", 2)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups are POSIX")
 
 
@@ -60,8 +63,19 @@ def tar_job(tmp_path_factory) -> tuple[Path, Path, dict[str, bytes]]:
     return root / "in", model, tree_of(root / "undisturbed", own=True)
 
 
-def begin(source: Path, out: Path, model: Path) -> subprocess.Popen[str]:
-    return start("refine", source, "--out", out, "--model", model, "--provider", "cpu", "--workers", 2)
+@pytest.fixture(scope="module")
+def variants_job(tmp_path_factory) -> tuple[Path, Path, dict[str, bytes]]:
+    """Two variants of each sample of a folder, one of which cannot be read, by a refiner with noise."""
+    root = tmp_path_factory.mktemp("variants")
+    source = write_scenes(root / "in", SAMPLES // 2)
+    (source / "0100.png").write_bytes(b"")
+    model = write_artifact(root / "model", noisy(), latent=1, deterministic=False)
+    assert refine(source, root / "undisturbed", model, *TWICE).exit_code == 3
+    return source, model, tree_of(root / "undisturbed", own=True)
+
+
+def begin(source: Path, out: Path, model: Path, *options: object) -> subprocess.Popen[str]:
+    return start("refine", source, "--out", out, "--model", model, "--provider", "cpu", "--workers", 2, *options)
 
 
 def wait_for_lines(process: subprocess.Popen[str], out: Path, count: int) -> None:
@@ -80,12 +94,12 @@ def end(process: subprocess.Popen[str], number: int) -> tuple[str, str]:
     return process.communicate(timeout=60)
 
 
-def kill_now_and_then(source: Path, out: Path, model: Path, seed: int, times: int) -> int:
+def kill_now_and_then(source: Path, out: Path, model: Path, seed: int, times: int, *options: object) -> int:
     """Kill the job at random moments, each run after it got a bit further; how often it was caught at work."""
     draw = np.random.default_rng(seed)
     caught = 0
     for turn in range(times):
-        process = begin(source, out, model)
+        process = begin(source, out, model, *options)
         if turn:  # the first time at any moment from its start
             wait_for_lines(process, out, int(SAMPLES * turn / (times + 1)))
         time.sleep(draw.uniform(0, 0.05 if turn else 0.6))
@@ -115,9 +129,17 @@ def test_a_killed_hdf5_job_goes_on_to_the_same_bytes(hdf5_job, tmp_path, seed):
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_job_of_archives_goes_on_to_the_same_bytes(tar_job, tmp_path, seed):
     source, model, undisturbed = tar_job
-    caught = kill_now_and_then(source, tmp_path / "out", model, seed, times=4)
+    caught = kill_now_and_then(source, tmp_path / "out", model, seed, 4)
     assert caught >= 2
     assert refine(source, tmp_path / "out", model).exit_code == 3
+    assert tree_of(tmp_path / "out", own=True) == undisturbed
+
+
+def test_a_killed_job_with_variants_goes_on_to_the_same_bytes(variants_job, tmp_path):
+    source, model, undisturbed = variants_job
+    caught = kill_now_and_then(source, tmp_path / "out", model, 0, 3, *TWICE)
+    assert caught >= 1
+    assert refine(source, tmp_path / "out", model, *TWICE).exit_code == 3
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import photo, png
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -15,9 +15,11 @@ from refinery import image
 from refinery.dataset import _even_indices, split
 from refinery.formats import _arrays, folder
 from refinery.formats._grouping import Owners, keys_of, pictures_in
+from refinery.formats._names import picture_core, picture_tail, stem_of
 from refinery.formats._roles import Roles
 from refinery.formats._source import Loose
 from refinery.formats._spool import Spool
+from refinery.formats._variants import free_mark, with_variants
 
 PNG = png(photo())
 WORDS = st.sampled_from(["a", "b", "0001", "0.5", "left", "mask", "rgb", "depth", "camera", "é", "seg", "label"])
@@ -52,6 +54,33 @@ def test_every_file_is_met_exactly_once(paths):
             keys += [] if isinstance(entry, Loose) else [entry.key]
         assert sorted(met) == sorted(p.relative_to(root).as_posix() for p in Path(root).rglob("*") if p.is_file())
         assert len(set(keys)) == len(keys)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PATHS)
+def test_variants_group_as_their_samples_do(paths):
+    with tempfile.TemporaryDirectory() as root:
+        before, out = Path(root) / "in", Path(root) / "out"
+        for below, name in paths:
+            target = before / below / name
+            assume(not (picture_core(stem_of(name)) and picture_tail(stem_of(name))))  # `camera camera.png`
+            if not target.exists() and not any(p.is_file() for p in target.parents):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(PNG if name.lower().endswith((".png", ".jpg")) else b"")
+        source = folder.open_source(before)
+        stream = with_variants(source, 2, free_mark(source, 2))
+        sink = source.sink(out)
+        expected = []
+        for entry in stream.entries():
+            if isinstance(entry, Loose):
+                sink.carry(entry.path)
+                continue
+            sink.write_image(entry, source.read(entry.origin))
+            for path, to in entry.carried():
+                sink.carry(path, to)
+            expected.append((entry.key, entry.image, sorted(entry.sidecars)))
+        again = [entry for entry in folder.open_source(out).entries() if not isinstance(entry, Loose)]
+        assert sorted((entry.key, entry.image, list(entry.sidecars)) for entry in again) == sorted(expected)
 
 
 @given(st.lists(FILES, unique=True))

@@ -1,0 +1,141 @@
+"""Several refined images of each sample, under names that group as the sample's own files do.
+
+The first keeps the sample's names. Of the others every name gets a mark behind the stem that its files share:
+`00012.png`, `00012_mask.png`, `labels/00012.txt` -> `00012_v1.png`, `00012_v1_mask.png`, `labels/00012_v1.txt`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from refinery.errors import UsageError
+from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails
+from refinery.formats._source import Loose, Sink, Source
+from refinery.image import Decoded
+from refinery.sample import Sample
+
+LONGEST_NAME = 255
+"""Bytes of a file name, on all usual disks."""
+
+
+def with_variants(source: Source, count: int, mark: str) -> Source:
+    """The source with `count` variants of each sample, one after the other. mark: of `free_mark`."""
+    return VariantSource(source, count, mark) if count > 1 else source
+
+
+def free_mark(source: Source, count: int) -> str:
+    """The first mark that no path of the dataset has, so that no new name is an old one; empty for one variant.
+
+    Raises UsageError where there is none, and where the layout or a name leaves no room for more files.
+    """
+    if count == 1:
+        return ""
+    if not source.takes_variants:
+        raise UsageError(
+            f"--variants {count}: the {source.layout} layout of {source.root} takes no further images; refine it "
+            "several times, with --seed 1, --seed 2 and an --out of their own"
+        )
+    taken, longest = set[str](), ""
+    for entry in source.entries():
+        for path in (entry.image, *entry.sidecars) if isinstance(entry, Sample) else (entry.path,):
+            taken.update(found.lower() for found in _MARKED.findall(path))
+            longest = max(longest, _file(path), key=lambda name: len(os.fsencode(name)))
+    free = [mark for mark in VARIANT_MARKS if mark not in taken]
+    if not free:
+        names = ", ".join(f"..{mark}1" for mark in VARIANT_MARKS)
+        raise UsageError(
+            f"--variants {count}: {source.root} has files of all names that variants get ({names}); rename those of one"
+        )
+    if len(os.fsencode(longest + free[0] + str(count))) > LONGEST_NAME:
+        raise UsageError(f"--variants {count}: no room for {free[0]}1 in the name {longest}; make it shorter")
+    return free[0]
+
+
+class VariantSource:
+    """A source whose samples come `count` times each, read once more or as often from the same files."""
+
+    takes_variants = False
+    endless = False
+
+    def __init__(self, source: Source, count: int, mark: str) -> None:
+        self.layout, self.root = source.layout, source.root
+        self._source, self._count, self._mark = source, count, mark
+
+    def stream(self) -> Iterator[Sample | Loose]:
+        """The same as `entries`."""
+        return self.entries()
+
+    def entries(self) -> Iterator[Sample | Loose]:
+        """Every sample followed by its variants, and every file that belongs to no sample."""
+        for entry in self._source.entries():
+            yield entry
+            if isinstance(entry, Sample):
+                yield from (variant_of(entry, number, self._mark) for number in range(1, self._count))
+
+    def read(self, sample: Sample) -> bytes:
+        """The image of the sample that it is a variant of. Raises SampleError."""
+        return self._source.read(sample.origin)
+
+    def read_file(self, path: str) -> bytes:
+        """A file of the dataset, by its own name. Raises SampleError."""
+        return self._source.read_file(path)
+
+    def decode(self, data: bytes, sample: Sample) -> Decoded:
+        """Decode what `read` gave. Raises SampleError."""
+        return self._source.decode(data, sample.origin)
+
+    def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
+        """Encode as the dataset's own layout does."""
+        return self._source.encode(pixels, like)
+
+    def problems(self) -> list[str]:
+        """Of the dataset as a whole."""
+        return self._source.problems()
+
+    def lost(self) -> list[str]:
+        """What cannot be carried."""
+        return self._source.lost()
+
+    def sink(self, out: Path, scratch: Path | None = None) -> Sink:
+        """A writer of the same layout."""
+        return self._source.sink(out, scratch)
+
+
+def variant_of(sample: Sample, number: int, mark: str) -> Sample:
+    """The same sample under the names of its variant; `number` counts from 1."""
+    stem = stem_of(_file(sample.image))
+    at, mark = _place(stem), f"{mark}{number}"
+    image, key, *sidecars = (_marked(path, stem, at, mark) for path in (sample.image, sample.key, *sample.sidecars))
+    return Sample(key, image, tuple(sidecars), number, sample)
+
+
+_MARKED = re.compile(rf"({'|'.join(VARIANT_MARKS)})(?=\d)", re.IGNORECASE)
+
+
+def _place(stem: str) -> int:
+    """Where the mark goes: behind the stem, or before a closing word for the picture itself (`7_rgb` -> `7_v1_rgb`)."""
+    core, tail = picture_core(stem) or "", picture_tail(stem) or stem
+    return len(core) if len(core) > len(stem) - len(tail) else len(stem)
+
+
+def _marked(path: str, stem: str, at: int, mark: str) -> str:
+    """The path with the mark in its file name, where the picture's stem or a part of it stands in it."""
+    folder, name = path[: -len(_file(path))], _file(path)
+    if name.startswith(stem[:at]) and name[at : at + 1] in ("", *DELIMITERS):
+        return f"{folder}{name[:at]}{mark}{name[at:]}"
+    own, tail = stem_of(name), picture_tail(stem)
+    for end in (own, *(end for _, end in tails(own))):
+        if end in (stem, tail):
+            at = len(own) - len(stem) + at
+            return f"{folder}{name[:at]}{mark}{name[at:]}"
+    return f"{folder}{own}{mark}{name[len(own) :]}"
+
+
+def _file(path: str) -> str:
+    return path.rpartition("/")[2]
