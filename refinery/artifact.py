@@ -34,7 +34,9 @@ class Manifest:
 
     channels: of the images it takes. out_channels: of those it makes. bits: of the images it was trained on.
     size_multiple: height and width must be multiples of this. min_side_px: smallest height and width.
-    receptive_field_px: input pixels an output pixel sees. latent: how many normal numbers it takes beside each image.
+    receptive_field_px: side of the square of input pixels that an output pixel sees, norms by each image's own
+    statistics left out; 0: not known. cell_px: moving an image by so many pixels moves what is made of it, see
+    `runtime.fit`; 0: not known. latent: how many normal numbers it takes beside each image.
     parity: {"tolerance", "max_abs", "shapes"} of ONNX against torch in [-1, 1] units. training: where the images came
     from ({"synthetic", "real"} with counts and fingerprints), steps, drift and realism when it was chosen. probe: what
     is known about the label probe beside it, see `runtime.probe_session`; empty when there is none.
@@ -49,6 +51,7 @@ class Manifest:
     size_multiple: int = 1
     min_side_px: int = 8
     receptive_field_px: int = 0
+    cell_px: int = 0
     latent: int = 0
     deterministic: bool = True
     model_sha256: str = ""
@@ -311,6 +314,7 @@ def _read_manifest(file: Path, shape: ModelShape) -> Manifest:
         kinds = {k: (list, tuple) if isinstance(v, tuple) else type(v) for k, v in _DEFAULTS.items()}
         valid = all(isinstance(raw[k], kind) for k, kind in kinds.items() if k in raw)
         valid = valid and isinstance(manifest.parity.get("max_abs", 0.0), int | float)
+        valid = valid and manifest.receptive_field_px >= 0 and 0 <= manifest.cell_px <= MAX_MULTIPLE
         valid = valid and 1 <= manifest.size_multiple <= MAX_MULTIPLE and 1 <= manifest.min_side_px <= MAX_MULTIPLE
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path}: not a refinery manifest ({error}); export the run again") from error

@@ -34,7 +34,7 @@ from refinery.artifact import (
 )
 from refinery.errors import ModelError, OutputError
 from refinery.registry import find
-from refinery.runtime.batching import Fit
+from refinery.runtime.fit import Fit
 from refinery.training import checkpoint
 from refinery.training.probe import TrainedProbe, TrainedView
 
@@ -70,6 +70,7 @@ def export_checkpoint(
         size_multiple=int(getattr(refiner, "size_multiple", 1)),
         min_side_px=_least_side(refiner),
         receptive_field_px=int(getattr(refiner, "receptive_field_px", 0)),
+        cell_px=int(getattr(refiner, "cell_px", 0)),
         latent=_latent(refiner),
         deterministic=not _latent(refiner),
         model_sha256=hashlib.sha256(model).hexdigest(),

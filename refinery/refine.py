@@ -21,15 +21,16 @@ from refinery.formats._files import Files
 from refinery.formats._source import Sink, Source
 from refinery.image import to_float
 from refinery.journal import Journal, Line
-from refinery.runtime.batching import Fit, refine_images
+from refinery.runtime import tiling
+from refinery.runtime.batching import refine_images
+from refinery.runtime.fit import Fit
 from refinery.runtime.latent import latents_of
+from refinery.runtime.room import out_of_memory
 from refinery.runtime.session import Session, cores
 from refinery.sample import Sample
 from refinery.work import RefineOptions, Work
 
 CHUNK_SAMPLES = 64
-MAX_PIXELS = 9_000_000
-"""A little more than 3840x2160: 64 features of that many pixels are 2.3 GB."""
 CHUNK_PIXELS = 4_000_000
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -117,12 +118,6 @@ def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
                 f"{sample.image}: is {kinds[work.decoded.pixels.shape[2]]}, but the refiner was trained on "
                 f"{kinds[options.channels]} images; convert it, or train on such images"
             )
-        if work.decoded.pixels[:, :, 0].size > MAX_PIXELS:
-            height, width = work.decoded.size_hw
-            raise SampleError(
-                f"{sample.image}: {width}x{height} px; images of more than {MAX_PIXELS:,} pixels are not refined "
-                "in one piece; cut it into tiles first"
-            )
         work.synthetic = to_float(work.decoded.pixels)
     except SampleError as error:
         work.error = str(error)
@@ -136,18 +131,25 @@ def refine_chunk(
 ) -> list[Work]:
     """Run the model on all images of a chunk that could be read; what it makes no image of is an error.
 
-    Raises ModelError when the model does not run.
+    Raises ModelError when the model does not run, not even on one image alone.
     """
+    _refuse_too_large(chunk, session.fit)
     usable = [work for work in chunk if not work.error]
     images = [work.synthetic for work in usable if work.synthetic is not None]
     keys, variants = [work.sample.origin.key for work in usable], [work.sample.variant for work in usable]
     latents = latents_of(keys, session.latent, options.seed, variants) if session.latent else None
-    fit = Fit(session.size_multiple, session.min_side_px)
     try:
-        refined_images = refine_images(session.run, images, options.batch_size, streams, latents, fit)
-    except (RefineryError, MemoryError):
+        refined_images = refine_images(
+            session.run, images, options.batch_size, streams, latents, session.fit, session.room
+        )
+    except RefineryError:
         raise
     except Exception as error:  # each provider raises its own classes
+        if out_of_memory(error):
+            raise ModelError(
+                f"the model ran out of memory on a single image ({usable[0].sample.image}, or one soon after it); "
+                "close other programs, use --workers 1, or refine smaller images"
+            ) from error
         raise ModelError(
             f"the model failed on {usable[0].sample.image} ({' '.join(str(error).split())[:200]}); "
             "try --provider cpu, or export it again"
@@ -158,6 +160,17 @@ def refine_chunk(
         else:
             work.error = f"{work.sample.image}: the refiner made NaN or infinite pixels of it; train or export it again"
     return chunk
+
+
+def _refuse_too_large(chunk: list[Work], fit: Fit) -> None:
+    for work in chunk:
+        if work.synthetic is not None and not work.error and not tiling.takes(work.synthetic.shape[:2], fit):
+            height, width = work.synthetic.shape[:2]
+            work.error = (
+                f"{work.sample.image}: {width}x{height} px; more than {tiling.WHOLE_PX:,} pixels are refined in tiles, "
+                "which takes a manifest.json beside the model that says how far it sees (receptive_field_px); export "
+                "it with `refinery export`, or cut the image into tiles first"
+            )
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -74,7 +74,7 @@ def test_the_manifest_tells_where_the_refiner_comes_from(run):
     manifest = json.loads((run / "artifact" / "manifest.json").read_text())
     assert (manifest["method"], manifest["channels"], manifest["bits"]) == ("simgan", 3, 16)
     assert (manifest["value_range"], manifest["size_multiple"], manifest["min_side_px"]) == ([-1, 1], 1, 8)
-    assert manifest["receptive_field_px"] == 11
+    assert (manifest["receptive_field_px"], manifest["cell_px"]) == (11, 1)
     assert manifest["training"] == {"synthetic": {"samples": 3, "fingerprint": "f"}, "step": 7}
     assert manifest["parity"]["tolerance"] == 1e-3
     assert manifest["parity"]["max_abs"] < 1e-5

@@ -18,7 +18,8 @@ from refinery.checks import colour as colour_check
 from refinery.config import RefineConfig
 from refinery.jobs.refine import refine
 from refinery.journal import Journal
-from refinery.runtime.batching import Fit, refine_images
+from refinery.runtime.batching import refine_images
+from refinery.runtime.fit import Fit
 from refinery.runtime.latent import latents_of
 from refinery.runtime.session import open_session
 from refinery.sample import Label, Pair, Sample

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,7 @@ from test_noise import noisy
 from refinery.formats import folder
 from refinery.formats._source import Loose, Source
 from refinery.formats._variants import free_mark, variant_of, with_variants
+from refinery.jobs._record import Report
 from refinery.runtime.latent import latents_of
 from refinery.sample import Sample
 
@@ -273,3 +278,18 @@ def test_variants_are_part_of_the_job_and_older_jobs_had_one(job, tmp_path):
     known.write_text(json.dumps(older))
     assert refine(source, out, model).exit_code == 0
     assert "another job (variants was 1, now 2)" in error_of(refine(source, out, model, "--variants", 2))
+
+
+def test_parts_and_pipes_give_the_same_variants(job, tmp_path):
+    source, model = job
+    assert refine(source, tmp_path / "one", model, "--variants", 3).exit_code == 0
+    for index in (2, 1):
+        part = ("--variants", 3, "--shard", f"{index}/2")
+        assert refine(source, tmp_path / "parts", model, *part).exit_code == 0
+    assert tree_of(tmp_path / "parts") == tree_of(tmp_path / "one")
+    report = Report.of(tmp_path / "parts")
+    assert [line["key"] for line in report.lines()] == [line["key"] for line in manifest(tmp_path / "one").values()]
+    command = ["refine", source, "--out", "-", "--model", model, "--provider", "cpu", "--variants", 3]
+    done = subprocess.run([sys.executable, "-m", "refinery", *map(str, command)], capture_output=True, timeout=120)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        assert {info.name: archive.extractfile(info).read() for info in archive} == tree_of(tmp_path / "one")

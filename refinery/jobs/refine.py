@@ -35,6 +35,7 @@ from refinery.labels import open_labels
 from refinery.refine import chunk_size, refine_dataset
 from refinery.report.picture import save_png
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
+from refinery.runtime.room import Room
 from refinery.runtime.session import Session, cores, open_session
 from refinery.sample import Pair, Sample
 from refinery.shard import Shard, parse_shard
@@ -58,7 +59,8 @@ def refine(
     mark = mark_of(config.variants, source, model)
     own = with_variants(part.source if part else source, config.variants, mark)
     chunk = chunk_size(source)
-    session = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
+    opened = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
+    session = replace(opened, room=Room(observer.say))
     _require_channels(source, model)
     on_drift = _on_drift(config, model, observer)
     context = open_context(config.max_drift, config.false_alarms, source, model) if config.check else None

@@ -85,6 +85,8 @@ class ResnetRefiner(nn.Module):
 
     size_multiple = 1
     min_side_px = 8
+    cell_px = 1
+    """An output pixel depends on its receptive field (and the latent) alone, wherever it lies."""
 
     def __init__(
         self,

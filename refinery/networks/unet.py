@@ -83,6 +83,11 @@ class UNet(nn.Module):
         return _crop(_crop(refined, 2, synthetic.shape[2]), 3, synthetic.shape[3])
 
     @property
+    def cell_px(self) -> int:
+        """Moving an image by so many pixels moves what is made of it, but for dropout noise and norms by its own."""
+        return int(2**self.levels)
+
+    @property
     def receptive_field_px(self) -> int:
         """Side of the square of input pixels that one output pixel depends on, but for norms by each image's own."""
         side = 1

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refinery.errors import ModelError
-from refinery.runtime.session import Runner
+from refinery.errors import ModelError, RefineryError
+from refinery.runtime.fit import Fit
+from refinery.runtime.room import Room, out_of_memory
+from refinery.runtime.runner import Runner
+from refinery.runtime.tiling import Tiles, refine_tiled
 from refinery.sample import FloatArray
 
 PIXELS_AT_ONCE = 16 * 36 * 60
@@ -32,40 +34,45 @@ def by_shape(shapes: Sequence[tuple[int, ...]], asked: int = 0) -> Iterator[list
         yield from (members[start : start + size] for start in range(0, len(members), size))
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What sizes a refiner takes: height and width are padded to a multiple of `multiple` and at least `least_px`."""
-
-    multiple: int = 1
-    least_px: int = 1
-
-    def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """The size that images of a size are brought to, by adding pixels below and on the right."""
-        height, width = (-(-max(side, self.least_px) // self.multiple) * self.multiple for side in size_hw)
-        return height, width
-
-
 def refine_images(
     run: Runner,
     images: Sequence[FloatArray],
     asked: int = 0,
     pool: ThreadPoolExecutor | None = None,
     latents: Sequence[FloatArray] | None = None,
-    fit: Fit = Fit(),  # frozen
+    fit: Fit | None = None,
+    room: Room | None = None,
 ) -> list[FloatArray]:
     """Refine images (H, W, C) float32 in [-1, 1] of any mix of shapes, in order.
 
     pool: runs batches side by side, one in each of its threads. latents: (Z,) for each image, if the refiner has noise.
-    fit: images of sizes it does not take are padded by reflection, and what comes out is cut back.
+    fit: images of sizes it does not take are padded by reflection, and what comes out is cut back; large ones are
+    refined in tiles. room: how much goes in at once; where it fails, batches are halved and images cut smaller.
     The last batch of a shape is filled up with copies, so that every image goes through a batch of the same size and
     its result does not depend on how many others came with it.
     """
     batches = list(by_shape([image.shape for image in images], asked))
+    takes, own = fit or Fit(), room or Room()
 
-    def refine(chosen: list[int]) -> NDArray[np.float32]:
-        filled = chosen + chosen[-1:] * (batch_size(images[chosen[0]].shape[:2], asked) - len(chosen))
-        noise = None if latents is None else np.stack([latents[i] for i in filled])
-        return _refine_batch(run, np.stack([images[i] for i in filled]), noise, fit)
+    def refine(chosen: list[int]) -> Sequence[FloatArray]:
+        shape = images[chosen[0]].shape
+        while True:
+            tiles = own.tiles(shape, takes)
+            try:
+                if tiles is not None:
+                    return [in_tiles(i, tiles) for i in chosen]
+                filled = chosen + chosen[-1:] * (batch_size(shape[:2], asked) - len(chosen))
+                noise = None if latents is None else np.stack([latents[i] for i in filled])
+                return list(_refine_batch(run, np.stack([images[i] for i in filled]), noise, takes, own))
+            except RefineryError:
+                raise
+            except Exception as error:  # each provider raises its own classes
+                if not (out_of_memory(error) and own.shrink(shape, takes, tiles)):
+                    raise
+
+    def in_tiles(index: int, tiles: Tiles) -> FloatArray:
+        noise = None if latents is None else latents[index][None]
+        return refine_tiled(lambda tile: _refine_batch(run, tile[None], noise, takes, own)[0], images[index], tiles)
 
     refined: list[FloatArray | None] = [None] * len(images)
     for chosen, results in zip(batches, (pool.map if pool else map)(refine, batches), strict=True):
@@ -75,7 +82,7 @@ def refine_images(
 
 
 def _refine_batch(
-    run: Runner, batch: NDArray[np.float32], latent: NDArray[np.float32] | None, fit: Fit
+    run: Runner, batch: NDArray[np.float32], latent: NDArray[np.float32] | None, fit: Fit, room: Room
 ) -> NDArray[np.float32]:
     """(B, H, W, C) through a network that takes (B, C, H, W)."""
     height, width = batch.shape[1:3]
@@ -83,7 +90,7 @@ def _refine_batch(
     if (high, wide) != (height, width):
         batch = np.pad(batch, ((0, 0), (0, high - height), (0, wide - width), (0, 0)), mode="reflect")
     planes = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
-    refined = run(planes) if latent is None else run(planes, latent)
+    refined = room.run(run, planes, latent)
     if (refined.shape[0], *refined.shape[2:]) != (planes.shape[0], *planes.shape[2:]):
         raise ModelError(
             f"the model turns a batch of shape {planes.shape} into {refined.shape}; a refiner keeps height and width"

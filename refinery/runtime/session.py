@@ -10,9 +10,9 @@ import importlib.util
 import os
 import sys
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,12 @@ from numpy.typing import NDArray
 from refinery.artifact import Artifact
 from refinery.config import Provider, RefinePrecision
 from refinery.errors import MissingExtraError, ModelError, ProviderError
+from refinery.runtime.fit import Fit
+from refinery.runtime.room import Room
+from refinery.runtime.runner import Runner
 
 ProviderName = Literal["cuda", "openvino", "cpu"]
 _ORDER: tuple[ProviderName, ...] = ("cuda", "openvino", "cpu")
-
-
-class Runner(Protocol):
-    """Runs one batch."""
-
-    def __call__(self, images: NDArray[np.float32], latent: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """(B, C, H, W) float32 in [-1, 1] to the same height and width. latent: (B, Z), if the refiner has noise."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +41,10 @@ class Session:
     """What a faster provider lacked, when `auto` had to go on without it."""
     latent: int = 0
     """How many latent numbers it takes beside each image."""
-    size_multiple: int = 1
-    """Height and width must be multiples of this."""
-    min_side_px: int = 1
-    """Smallest height and width."""
+    fit: Fit = field(default_factory=Fit)
+    """What sizes it takes, and how far it sees."""
+    room: Room = field(default_factory=Room)
+    """How much goes in at once, found out by what failed."""
 
 
 def open_session(
@@ -62,7 +58,8 @@ def open_session(
     """
     opened = _open(artifact, provider, precision, threads or cores(), streams)
     known = artifact.manifest
-    return replace(opened, latent=known.latent, size_multiple=known.size_multiple, min_side_px=known.min_side_px)
+    fit = Fit(known.size_multiple, known.min_side_px, known.receptive_field_px, known.cell_px)
+    return replace(opened, latent=known.latent, fit=fit)
 
 
 def _open(artifact: Artifact, provider: Provider, precision: RefinePrecision, threads: int, streams: int) -> Session:

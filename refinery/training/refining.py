@@ -10,17 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from refinery.runtime.batching import Fit, refine_images
+from refinery.runtime.batching import refine_images
+from refinery.runtime.fit import Fit
 from refinery.runtime.latent import latents_of
-from refinery.runtime.session import Runner
+from refinery.runtime.runner import Runner
 from refinery.sample import FloatArray
 
 AT_ONCE = 64
 
 
 def fit_of(refiner: nn.Module) -> Fit:
-    """What sizes a refiner takes."""
-    return Fit(int(getattr(refiner, "size_multiple", 1)), int(getattr(refiner, "min_side_px", 1)))
+    """What sizes a refiner takes, and how far it sees."""
+    return Fit(
+        int(getattr(refiner, "size_multiple", 1)),
+        int(getattr(refiner, "min_side_px", 1)),
+        int(getattr(refiner, "receptive_field_px", 0)),
+        int(getattr(refiner, "cell_px", 0)),
+    )
 
 
 def latent_of(refiner: nn.Module) -> int:

@@ -89,6 +89,7 @@ def test_networks(name, channels):
         assert first.shape == batch.shape
         assert first.abs().max() <= 1
         assert network.receptive_field_px > 0
+        assert network.cell_px > 0
     else:
         assert first.shape[:2] == (len(batch), 1 if name == "patchgan" else 2)
 
