@@ -51,7 +51,7 @@ def make_dataset(folder: Path, shape: tuple[int, int, int], count: int) -> None:
         (folder / f"{i:05d}.json").write_text(json.dumps(sidecar))
 
 
-def make_artifact(folder: Path, channels: int) -> object:
+def make_artifact(folder: Path, channels: int, **settings: int) -> object:
     """An exported eye refiner that changes the image a little; returns the torch module as well."""
     import torch
 
@@ -60,7 +60,7 @@ def make_artifact(folder: Path, channels: int) -> object:
     from refinery.networks.resnet_refiner import ResnetRefiner
 
     torch.manual_seed(0)
-    refiner = ResnetRefiner(channels)
+    refiner = ResnetRefiner(channels, **settings)
     torch.nn.init.normal_(refiner.last.weight, 0, 0.05)
     folder.mkdir(parents=True)
     (folder / "refiner.onnx").write_bytes(to_onnx(refiner.eval(), channels, "simgan"))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from weakref import WeakKeyDictionary
 
 from refinery import registry
 from refinery.errors import DatasetError, SampleError
@@ -21,6 +22,7 @@ FALLBACK = "folder"
 LOOKED_AT = 200
 FILES_NAMED = 100_000
 UNREADABLE_NAMED = 10
+_counts: WeakKeyDictionary[Source, int] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,13 @@ def survey(source: Source, limit: int = LOOKED_AT) -> Survey:
     )
 
 
+def count_samples(source: Source) -> int:
+    """How many samples a dataset has (of a stream: its beginning); counted once."""
+    if (known := _counts.get(source)) is None:
+        known = _counts[source] = sum(isinstance(entry, Sample) for entry in source.entries())
+    return known
+
+
 def split(key: str, fraction: float, seed: int = 0) -> bool:
     """Whether a sample falls into the held-out part, which has about `fraction` of all keys.
 
@@ -103,8 +112,7 @@ def spread(source: Source, limit: int | None = None, seed: int = 0) -> Iterator[
     if limit is None:
         yield from samples
         return
-    total = sum(isinstance(entry, Sample) for entry in source.entries())
-    chosen = iter(_even_indices(total, limit, seed))
+    chosen = iter(_even_indices(count_samples(source), limit, seed))
     wanted = next(chosen, None)
     for index, sample in enumerate(samples):
         if wanted is None:

@@ -10,7 +10,7 @@ from refinery.artifact import Artifact
 from refinery.checks import CheckContext, DriftSummary, flips_found, overall, run_checks
 from refinery.checks._worst import Worst
 from refinery.config import InspectConfig
-from refinery.dataset import spread
+from refinery.dataset import count_samples, spread
 from refinery.errors import DatasetError, SampleError
 from refinery.formats._source import Loose, Source
 from refinery.jobs._checking import (
@@ -96,7 +96,7 @@ class Audit:
 
     def _judge_all(self, context: CheckContext, observer: Observer) -> Worst:
         worst, batch = Worst(context), list[Pair]()
-        progress = Progress(observer, sum(isinstance(entry, Sample) for entry in self.expected.entries()))
+        progress = Progress(observer, count_samples(self.expected))
         for sample in self.expected.entries():
             if not isinstance(sample, Sample):
                 continue

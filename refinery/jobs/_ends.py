@@ -55,11 +55,6 @@ def require_ends(config: RefineConfig) -> None:
         raise UsageError("--report is for --out -; with a folder the report lies in it, under .refinery")
 
 
-def count_of(source: Source) -> int:
-    """Samples of a dataset; 0 for a stream, whose end is not known."""
-    return 0 if source.endless else sum(isinstance(entry, Sample) for entry in source.entries())
-
-
 def require_apart(source: Path | None, out: str) -> Path:
     """The output folder. Raises UsageError if it is missing, the input, inside it, or around it."""
     if not out:

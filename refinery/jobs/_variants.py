@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from refinery.artifact import Artifact
+from refinery.dataset import count_samples
 from refinery.errors import LabelError, UsageError
 from refinery.formats._names import VARIANT_MARKS
 from refinery.formats._source import Source
 from refinery.formats._variants import free_mark, with_variants
 from refinery.labels import LabelReader, open_labels
-from refinery.sample import Sample
 
 
 def mark_of(count: int, source: Source, model: Artifact) -> str:
@@ -41,7 +41,7 @@ def about_indices(source: Source, labels: LabelReader | None) -> str:
 def in_variants(synthetic: Source, refined: Source, job: Mapping[str, Any]) -> Source:
     """The source of a refined dataset with each sample as often as the job that made it has refined it."""
     count, mark = known_variants(job)
-    images = sum(isinstance(entry, Sample) for entry in refined.entries()) if count > 1 else 1
+    images = count_samples(refined) if count > 1 else 1
     return with_variants(synthetic, min(count, images), mark)
 
 

@@ -15,7 +15,7 @@ from refinery import artifact as artifacts
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, flips_found
 from refinery.config import LabelOverride, OnDrift, RefineConfig
-from refinery.dataset import iter_decoded
+from refinery.dataset import count_samples, iter_decoded
 from refinery.errors import DatasetError
 from refinery.formats._parts import Part, divide
 from refinery.formats._pipe import PipeSink
@@ -23,7 +23,7 @@ from refinery.formats._source import Sink, Source
 from refinery.formats._variants import with_variants
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
-from refinery.jobs._ends import PIPE, count_of, journal_folder, open_input, open_sink, require_ends
+from refinery.jobs._ends import PIPE, journal_folder, open_input, open_sink, require_ends
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
@@ -75,7 +75,7 @@ def refine(
         labels,
         config.seed,
     )
-    whole = config.variants * (part.total if part else count_of(source))
+    whole = config.variants * (part.total if part else 0 if source.endless else count_samples(source))
     total = config.variants * part.samples if part else whole
     _say_what_was_found(observer, config, source, whole, model, session, options)
     if part:

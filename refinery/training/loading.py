@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from refinery.dataset import iter_decoded
+from refinery.dataset import count_samples, iter_decoded
 from refinery.errors import DatasetError, SampleError
 from refinery.formats._source import Source
 from refinery.image import as_channels
@@ -126,7 +126,7 @@ def _notes(source: Source, store: PixelStore, name: str, looked_at: int) -> tupl
     if store.path is not None:
         notes.append(f"{name}: {store.bytes // MB:,} MB of decoded images lie on disk while training runs")
     if store.bytes > 0.5 * store.room_mb * MB or looked_at <= FEWEST:
-        total = sum(isinstance(entry, Sample) for entry in source.entries())
+        total = count_samples(source)
         if looked_at < total:
             setting = "cache_mb" if store.cache else "memory_mb"
             notes.append(f"{name}: {looked_at:,} of {total:,} images are used, as many as {setting} has room for")
