@@ -27,9 +27,17 @@ class CheckBatch:
 
     def __init__(self, pairs: Sequence[Pair], like: CheckBatch | None = None) -> None:
         self.pairs = tuple(pairs)
-        self.origin: CheckBatch = self if like is None else like.origin
+        self._like = None if like is None else like.origin
         self.sources: Any = None
         self.measured: dict[int, Any] = {}
+
+    @property
+    def origin(self) -> CheckBatch:
+        """The batch whose source side serves this one: itself, unless it is like another.
+
+        No attribute: a batch that refers to itself would keep its arrays until the garbage collector comes by.
+        """
+        return self if self._like is None else self._like
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -14,6 +14,8 @@ from refinery.errors import SampleError
 from refinery.sample import Finding, Pair
 
 _PIXELS_AT_ONCE = 128 * 36 * 60
+MAX_PIXELS = 32_000_000
+"""Of an image whose labels are checked: fields and windows take some hundred bytes a pixel."""
 
 
 def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Finding]]:
@@ -21,7 +23,7 @@ def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Findin
 
     Raises SampleError when the two images of a pair differ in shape.
     """
-    findings: list[list[Finding]] = [[] for _ in pairs]
+    findings: list[list[Finding]] = [_too_large(pair) for pair in pairs]
     for chosen in batches(pairs):
         batch = CheckBatch([pairs[i] for i in chosen])
         for i, found in zip(chosen, check_batch(batch, context, all_checks()), strict=True):
@@ -36,7 +38,7 @@ def all_checks() -> tuple[Any, ...]:
 
 
 def batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:
-    """Indices of pairs of one shape, few enough that their fields stay in the processor's cache."""
+    """Indices of pairs of one shape, few enough that their fields stay in the processor's cache; none too large."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i, pair in enumerate(pairs):
         if pair.synthetic.shape != pair.refined.shape:
@@ -44,7 +46,8 @@ def batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:
                 f"{pair.sample.key}: the refined image is {pair.refined.shape} but its source is "
                 f"{pair.synthetic.shape} (height, width, channels); they must be equal to be compared"
             )
-        by_shape.setdefault(pair.synthetic.shape, []).append(i)
+        if pair.synthetic[..., 0].size <= MAX_PIXELS:
+            by_shape.setdefault(pair.synthetic.shape, []).append(i)
     for (height, width, channels), members in by_shape.items():
         size = max(1, _PIXELS_AT_ONCE // (height * width * channels))
         yield from (members[start : start + size] for start in range(0, len(members), size))
@@ -59,6 +62,15 @@ def check_batch(batch: CheckBatch, context: CheckContext, checks: Iterable[Any])
     for pair, own in zip(batch.pairs, findings, strict=True):
         own.extend(_unjudged(pair, own, context))
     return [combine(own) for own in findings]
+
+
+def _too_large(pair: Pair) -> list[Finding]:
+    """What is said of the labels of an image beyond `MAX_PIXELS`; of others nothing, yet."""
+    height, width = pair.synthetic.shape[:2]
+    if height * width <= MAX_PIXELS:
+        return []
+    why = f"{width}x{height} px; labels are checked on images of at most {MAX_PIXELS:,} pixels"
+    return [Finding(x.name, x.type, "not_checkable", unit=x.unit, reason=why, item=x.item) for x in pair.labels]
 
 
 def _unjudged(pair: Pair, findings: Sequence[Finding], context: CheckContext) -> list[Finding]:
