@@ -159,8 +159,12 @@ def _lock(folder: Path, taken: str, locks: list[IO[bytes]], shared: bool = False
     locks.append(file)
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise OutputError(f"{taken}; wait, or give another --out") from error
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: the disk offers no file locks ({error.strerror}); give an --out elsewhere"
+        ) from error
 
 
 def _is_free(folder: Path) -> bool:

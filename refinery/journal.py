@@ -54,7 +54,7 @@ class Journal:
 
     def lines(self) -> Iterator[Line]:
         """What is done, oldest first."""
-        with self.manifest.open(encoding="utf-8") as file:
+        with self.manifest.open("rb") as file:
             for number, line in enumerate(file, 1):
                 yield parse_line(self.manifest, number, line)
 

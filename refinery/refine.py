@@ -6,7 +6,7 @@ sample's result is does not depend on the chunk it was in.
 
 from __future__ import annotations
 
-import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +16,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from refinery.deliver import Delivery
-from refinery.errors import ModelError, OutputError, RefineryError, SampleError
+from refinery.errors import DatasetError, ModelError, OutputError, RefineryError, SampleError
 from refinery.formats._files import Files
 from refinery.formats._source import Sink, Source
+from refinery.formats._tar_samples import held_bytes
 from refinery.image import to_float
 from refinery.journal import Journal, Line
 from refinery.runtime import tiling
@@ -32,6 +33,7 @@ from refinery.work import RefineOptions, Work
 
 CHUNK_SAMPLES = 64
 CHUNK_PIXELS = 4_000_000
+CHUNK_BYTES = 64 << 20
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -59,7 +61,7 @@ def refine_dataset(
         ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool,
         ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams,
     ):
-        chunks = chunked(samples, options.chunk_samples)
+        chunks = chunked(samples, options.chunk_samples, held_bytes)
         prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
         parts = whole_chunks(source, prepared, options)
         refined = (refine_chunk(session, part, options, streams) for part in parts)
@@ -84,11 +86,14 @@ def chunk_size(source: Source) -> int:
 
 
 def prepare_part(source: Source, chunk: list[Sample], options: RefineOptions) -> tuple[list[Work], list[Sample]]:
-    """Prepare samples until they hold CHUNK_PIXELS, and say which are left: after a small one may come huge ones."""
+    """Prepare samples until they hold CHUNK_PIXELS or CHUNK_BYTES, and say which are left.
+
+    After a small one may come huge ones.
+    """
     works: list[Work] = []
     pixels = 0
     for sample in chunk:
-        if pixels >= CHUNK_PIXELS:
+        if pixels >= CHUNK_PIXELS or sum(len(work.data or b"") for work in works) >= CHUNK_BYTES:
             break
         works.append(prepare(source, sample, options))
         pixels += 0 if (synthetic := works[-1].synthetic) is None else synthetic.shape[0] * synthetic.shape[1]
@@ -120,10 +125,24 @@ def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
             )
         work.synthetic = to_float(work.decoded.pixels)
     except SampleError as error:
+        _require_input(source)
         work.error = str(error)
     if options.labels is not None and work.decoded is not None and not work.error:
         work.labels, work.problems = options.labels.read(sample, work.decoded.size_hw)
     return work
+
+
+def _require_input(source: Source) -> None:
+    """Raises DatasetError where not only a file but the whole input is gone, as a disk that is not mounted any more."""
+    if source.endless:
+        return
+    try:
+        with os.scandir(source.root) as files:
+            gone = next(files, None) is None
+    except OSError:
+        gone = True
+    if gone:
+        raise DatasetError(f"{source.root}: the input went away; bring it back and run the same command again")
 
 
 def refine_chunk(
@@ -173,10 +192,17 @@ def _refuse_too_large(chunk: list[Work], fit: Fit) -> None:
             )
 
 
-def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items, the last one shorter."""
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
+def chunked(items: Iterable[Item], size: int, held: Callable[[Item], int] = lambda _: 0) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one shorter, and those that hold CHUNK_BYTES before."""
+    chunk: list[Item] = []
+    total = 0
+    for item in items:
+        chunk.append(item)
+        total += held(item)
+        if len(chunk) == size or total >= CHUNK_BYTES:
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
         yield chunk
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import random
 import tarfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,11 +16,11 @@ import pytest
 import zstandard
 from conftest import png
 from PIL import Image
-from stream import brighter, error_of, manifest, refine, refine_json, scene, tree_of, write_refiner
+from stream import brighter, error_of, manifest, refine, refine_json, scene, start, tree_of, write_refiner, write_scenes
 
 from refinery.dataset import open_dataset
 from refinery.errors import DatasetError
-from refinery.formats import _tar_files
+from refinery.formats import _tar, _tar_files
 from refinery.formats._source import Loose
 from refinery.sample import Sample
 
@@ -140,7 +141,7 @@ def test_a_sample_that_comes_twice_is_left_out_the_second_time(tmp_path):
     source = write(tmp_path / "in" / "a.tar", shard([*scenes(0, 2), *scenes(0, 1)]))
     code, result = refine_json(source, tmp_path / "out", write_refiner(tmp_path))
     assert (code, result["samples"]) == (3, 2)
-    assert "0000.png: a sample of this name came before" in result["not_carried"][0]
+    assert "0000.png: a file of this name came before" in result["not_carried"][0]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -172,7 +173,8 @@ def test_an_archive_that_expands_without_end_is_refused(tmp_path, monkeypatch):
         open_dataset(bomb)
     write(tmp_path / "in" / "good.tar", shard(scenes(0, 2)))
     code, result = refine_json(tmp_path / "in", tmp_path / "out", write_refiner(tmp_path))
-    assert (code, result["refined"]) == (0, 2)
+    assert (code, result["refined"]) == (3, 2)
+    assert "its samples are not refined" in result["not_carried"][0]
     assert (tmp_path / "out" / "bomb.tar.gz").read_bytes() == bomb.read_bytes()
 
 
@@ -246,3 +248,111 @@ def test_files_are_found_in_any_order(tmp_path):
     random.Random(0).shuffle(paths)
     for path in paths:
         assert source.read_file(path) == expected[path.removeprefix("a.tar/")]
+
+
+MASKED = {
+    "a mask sorts before its picture": ["0-mask.png", "0.json", "0.png", "1-mask.png", "1.json", "1.png"],
+    "a mask behind a dot": ["0.json", "0.png", "0.seg.png", "1.json", "1.png", "1.seg.png"],
+    "a folder of masks": ["images/0.png", "images/1.png", "masks/0.png", "masks/1.png"],
+}
+
+
+@pytest.mark.parametrize("names", MASKED.values(), ids=MASKED)
+def test_masks_are_carried_and_no_samples(names, tmp_path):
+    files = [(name, png(scene(i)[0])) for i, name in enumerate(names)]
+    source = write(tmp_path / "in" / "a.tar", shard(files))
+    code, result = refine_json(source, tmp_path / "out", write_refiner(tmp_path))
+    assert (code, result["samples"]) == (0, 2)
+    refined = members((tmp_path / "out" / "a.tar").read_bytes())
+    changed = [name for name, data in files if refined[name][0] != data]
+    assert sorted(Path(name).stem for name in changed) == ["0", "1"]
+    assert not any("mask" in name or "seg" in name for name in changed)
+
+
+def test_a_file_that_comes_twice_keeps_its_first_content(tmp_path):
+    picture, mask = png(scene(0)[0]), png(scene(1)[0])
+    files = [("x.png", picture), ("x_mask.png", mask), ("y.png", picture), ("x_mask.png", picture)]
+    source = write(tmp_path / "in" / "a.tar", shard(files))
+    code, result = refine_json(source, tmp_path / "out", write_refiner(tmp_path))
+    assert (code, result["samples"]) == (3, 2)
+    assert "a file of this name came before" in result["not_carried"][0]
+    assert members((tmp_path / "out" / "a.tar").read_bytes())["x_mask.png"][0] == mask
+
+
+def test_many_files_of_one_key_and_large_ones_are_carried(tmp_path, monkeypatch):
+    monkeypatch.setattr(_tar, "MAX_SAMPLE_BYTES", 5000)
+    files = [("clip.mp4", bytes(20_000)), *((f"clip.{i}x", b"1") for i in range(300)), *scenes(0, 2)]
+    source = write(tmp_path / "in" / "a.tar", shard(files))
+    assert refine(source, tmp_path / "out", write_refiner(tmp_path)).exit_code == 0
+    assert list(members((tmp_path / "out" / "a.tar").read_bytes())) == [name for name, _ in files]
+
+
+def test_headers_of_folders_and_links_have_no_content_whatever_they_say(tmp_path):
+    data = bytearray(shard([("folder", b"x" * 600), *scenes(0, 1)]))
+    data[156:157] = b"5"
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    del data[512 : 512 + 1024]  # a folder has none
+    assert keys(write(tmp_path / "a.tar", bytes(data))) == ["a.tar/0000"]
+
+
+def test_headers_without_end_are_refused(tmp_path):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for i in range(2200):
+            info = tarfile.TarInfo(f"folder{i}")
+            info.type = tarfile.DIRTYPE
+            archive.addfile(info)
+    line = error_of(refine(write(tmp_path / "a.tar", out.getvalue()), tmp_path / "out", write_refiner(tmp_path)))
+    assert "bytes of headers before a file's content" in line
+
+
+def test_a_folder_of_images_with_an_archive_beside_them_stays_a_folder(tmp_path):
+    write(tmp_path / "in" / "backup.tar", shard(scenes(0, 1)))
+    write(tmp_path / "in" / "images" / "1.png", png(scene(1)[0]))
+    assert open_dataset(tmp_path / "in").layout == "folder"
+
+
+def test_killed_while_a_whole_archive_is_copied_back_it_goes_on(tmp_path):
+    source, model = write(tmp_path / "in" / "a.tar.gz", gzip.compress(shard(scenes(0, 4)))), write_refiner(tmp_path)
+    assert refine(source, tmp_path / "out", model, "--no-check").exit_code == 0
+    undisturbed = tree_of(tmp_path / "out", own=True)
+    own = tmp_path / "out" / ".refinery"
+    lines = (own / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (own / "manifest.jsonl").write_text("".join(lines[:2]))  # the archive was whole, its last samples not noted
+    (own / "summary.json").unlink()
+    (own / "spool").mkdir()
+    (own / "spool" / "half.tmp").write_bytes(b"cut")
+    assert refine(source, tmp_path / "out", model, "--no-check").exit_code == 0
+    assert {
+        name: data for name, data in tree_of(tmp_path / "out", own=True).items() if "spool" not in name
+    } == undisturbed
+
+
+def test_no_room_to_unpack_stops_the_job(tmp_path, monkeypatch):
+    source = write(tmp_path / "in" / "a.tar.gz", gzip.compress(shard(scenes(0, 4))))
+
+    class Full(io.BytesIO):
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_tar_files.tempfile, "TemporaryFile", lambda **_: Full())
+    line = error_of(refine(source, tmp_path / "out", write_refiner(tmp_path)))
+    assert "No space left on device" in line
+    assert "set TMPDIR" in line
+
+
+def test_an_input_that_went_away_stops_the_job_and_it_goes_on_when_it_is_back(tmp_path):
+    source, model = write_scenes(tmp_path / "in", 300), write_refiner(tmp_path, "slow")
+    assert refine(source, tmp_path / "undisturbed", model).exit_code == 0
+    process = start("refine", source, "--out", tmp_path / "out", "--model", model, "--provider", "cpu", "--workers", 1)
+    manifest_file = tmp_path / "out" / ".refinery" / "manifest.jsonl"
+    while process.poll() is None and not (manifest_file.exists() and manifest_file.stat().st_size):
+        time.sleep(0.002)
+    source.rename(tmp_path / "elsewhere")
+    _, stderr = process.communicate(timeout=60)
+    (tmp_path / "elsewhere").rename(source)
+    assert process.returncode == 1, stderr
+    assert "the input went away; bring it back and run the same command again" in stderr
+    assert refine(source, tmp_path / "out", model).exit_code == 0
+    assert tree_of(tmp_path / "out", own=True) == tree_of(tmp_path / "undisturbed", own=True)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from refinery import image
 from refinery.errors import DatasetError, SampleError
-from refinery.formats._files import Files, output_errors
+from refinery.formats._files import COPY_BYTES, Files, chunks, output_errors
 from refinery.formats._problems import Problems
 from refinery.formats._source import Loose, Source
 from refinery.formats._tar import Member, Read, padded, read_members
 from refinery.formats._tar_files import EXPANDING_ERRORS, expanded
-from refinery.formats._tar_samples import TarSample, samples_of
+from refinery.formats._tar_samples import Names, TarSample, samples_of
 from refinery.formats._tar_sink import end_of, replaced
 from refinery.image import Decoded
 from refinery.sample import Sample
@@ -101,18 +101,15 @@ class PipeSource:
     def _read(self, file: Any) -> Iterator[Sample | Loose]:
         try:
             members = self._noted(read_members(_reader(file), self._lose))
-            yield from samples_of(members, "", self, lambda _: True, self._lose)
+            yield from samples_of(members, "", self, Names().is_new, self._lose)
         except DatasetError as error:
             self._lose(f"{error}; what follows is missing")
         except EXPANDING_ERRORS as error:
             self._lose(f"broken off ({' '.join(str(error).split())[:100]}); what follows is missing")
 
     def _noted(self, members: Iterable[Member]) -> Iterator[Member]:
-        """Members, each to be found by its path while it is held; one of a path that is on its way is refused."""
+        """Members, each to be found by its path while it is held."""
         for member in members:
-            if member.path in self._near:
-                self._lose(f"{member.path}: a file of this name is on its way already; it is left out")
-                continue
             self._near[member.path] = member
             yield member
 
@@ -124,11 +121,12 @@ class _InOrder:
     """What sinks share that write in the order of `commit`: images wait, everything else comes with its sample."""
 
     def __init__(self) -> None:
-        self._images: dict[str, bytes] = {}
+        self._images: dict[str | int, bytes] = {}
+        """By the identity of a stream's member, or by name in the output."""
 
     def write_image(self, sample: Sample, data: bytes) -> None:
         """Keep an encoded image until `commit`."""
-        self._images[sample.image] = data
+        self._images[id(sample.member) if isinstance(sample, TarSample) else sample.image] = data
 
     def carry(self, path: str, to: str = "") -> None:
         """Nothing: files come with `commit`."""
@@ -148,7 +146,7 @@ class UnpackSink(_InOrder):
     def commit(self, entry: Sample | Loose) -> None:
         """Write what goes into the output with a sample. Raises OutputError."""
         for member in entry.span if isinstance(entry, TarSample) else ():
-            data = self._images.pop(member.path, None)
+            data = self._images.pop(id(member), None)
             self._files.write(member.path, (member.data or b"") if data is None else data)
 
     def finish(self) -> None:
@@ -164,12 +162,21 @@ class PipeSink(_InOrder):
         self._source, self._out = source, out
         self._size = 0
 
+    def carry(self, path: str, to: str = "") -> None:  # noqa: ARG002
+        """See whether a file can be read, which `commit` does. Raises SampleError."""
+        if not self._source.endless:
+            next(chunks(self._source.root / path, path), b"")
+
     def commit(self, entry: Sample | Loose) -> None:
         """Write a sample's files. Raises OutputError."""
         if isinstance(entry, TarSample):
             for member in entry.span:
-                data = self._images.pop(member.path, member.data)
-                self._write(b"".join(replaced(member.header, data or b"")))
+                data = self._images.pop(id(member), None)
+                if data is None:
+                    content = member.data or b""
+                    self._write(member.header + content + bytes(padded(len(content)) - len(content)))
+                else:
+                    self._write(b"".join(replaced(member.header, member, data)))
         elif isinstance(entry, Sample):
             for name, path in sorted(
                 [(entry.image, entry.origin.image), *((to, path) for path, to in entry.carried())]
@@ -185,15 +192,32 @@ class PipeSink(_InOrder):
             self._out.flush()
 
     def _add(self, name: str, path: str, data: bytes | None) -> None:
-        """A file of the source's folder, or other content in its place; what cannot be read was noted as such."""
+        """A file of the source's folder, or other content in its place; `carry` has told of what cannot be read."""
         info = tarfile.TarInfo(name)
         try:
-            content = self._source.read_file(path) if data is None else data
-            info.mtime = int((self._source.root / path).stat().st_mtime)
-        except (SampleError, OSError):
-            return
-        info.size = len(content)
-        self._write(info.tobuf(tarfile.PAX_FORMAT) + content + bytes(padded(len(content)) - len(content)))
+            with (self._source.root / path).open("rb") as file:
+                found = os.fstat(file.fileno())
+                info.mtime, info.size = int(found.st_mtime), found.st_size
+                if data is None:
+                    self._write(info.tobuf(tarfile.PAX_FORMAT))
+                    self._copy(file, info.size, path)
+                    return
+        except OSError:
+            if data is None:
+                return
+        info.size = len(data)
+        self._write(info.tobuf(tarfile.PAX_FORMAT) + data + bytes(padded(len(data)) - len(data)))
+
+    def _copy(self, file: IO[bytes], size: int, path: str) -> None:
+        """So many bytes of a file, whole blocks. Raises DatasetError where it has fewer by now."""
+        left = size
+        while left:
+            piece = file.read(min(left, COPY_BYTES))
+            if not piece:
+                raise DatasetError(f"{path}: became shorter while it was read; run the command again")
+            self._write(piece)
+            left -= len(piece)
+        self._write(bytes(padded(size) - size))
 
     def _write(self, data: bytes) -> None:
         with output_errors(Path("standard output")):

@@ -12,6 +12,7 @@ class Problems:
         self._lines: dict[str, None] = {}
         self._lost: dict[str, None] = {}
         self._full = False
+        self._more_lost = False
 
     def add(self, line: str) -> None:
         """Note one line; names that cannot be printed are escaped."""
@@ -26,11 +27,15 @@ class Problems:
     def lose(self, line: str) -> None:
         """Note a line about something of the dataset that cannot be carried."""
         self.add(line)
-        self._lost.setdefault(line.encode("utf-8", "backslashreplace").decode("utf-8").replace("\n", "\\n"))
+        shown = line.encode("utf-8", "backslashreplace").decode("utf-8").replace("\n", "\\n")
+        if shown in self._lost or len(self._lost) < KEPT:
+            self._lost.setdefault(shown)
+        else:
+            self._more_lost = True
 
     def lost(self) -> list[str]:
-        """The lines about what cannot be carried, at most `KEPT`."""
-        return list(self._lost)[:KEPT]
+        """The lines about what cannot be carried; the first `KEPT` and whether there are more."""
+        return [*self._lost, *([f"more of this kind; the first {KEPT} are listed"] if self._more_lost else [])]
 
     def lines(self) -> list[str]:
         """All lines in the order they were found."""

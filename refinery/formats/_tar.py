@@ -6,7 +6,6 @@ each other are one. Source of the layout: POSIX.1-2017, pax, "ustar Interchange 
 
 from __future__ import annotations
 
-import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ MAX_FILE_BYTES = 256 << 20
 MAX_SAMPLE_BYTES = 512 << 20
 MAX_SAMPLE_FILES = 256
 MAX_HEADER_BYTES = 64 << 10
+MAX_HEADERS_BYTES = 1 << 20
+"""Of one file, with those of folders ahead of it."""
 MAX_NAME_BYTES = 4096
 MAX_PATH_PARTS = 16
 SKIP_BYTES = 1 << 20
@@ -37,7 +38,8 @@ class Member:
     """One plain file of an archive.
 
     start: where its headers begin; offset: where its content does; size: of that. header: the headers' bytes with those
-    of folders ahead of them; data: the content; empty and None where they can be read again from start on.
+    of folders ahead of them; data: the content; empty and None where they can be read again from start on. sized:
+    whether a pax header says the size, too.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Member:
     size: int
     header: bytes = field(default=b"", repr=False)
     data: bytes | None = field(default=None, repr=False)
+    sized: bool = False
 
 
 def padded(size: int) -> int:
@@ -67,11 +70,17 @@ def read_members(
     while block := read(BLOCK):
         at += len(block)
         if not any(block):
+            own, said = bytearray(), {}
             continue
         kind, size, name = _header(block, at - len(block))
         size = _number(said["size"], at) if "size" in said else size
+        size = 0 if kind in "123456" else size  # links, devices and folders have no content, whatever they say
         name = said.get("path", name)
         own += block
+        if len(kept) + len(own) > MAX_HEADERS_BYTES:
+            raise DatasetError(
+                f"{name[:200]!r}: more than {MAX_HEADERS_BYTES:,} bytes of headers before a file's content"
+            )
         if length is not None and at + size > length:
             raise DatasetError(_ends(name, length - at, size))
         if kind in ("L", "x", "g"):
@@ -88,9 +97,9 @@ def read_members(
             start = at - len(own)
             if skip is None:
                 data = _content(read, size, name, MAX_FILE_BYTES)
-                yield Member(name, start, at, size, bytes(kept + own), data)
+                yield Member(name, start, at, size, bytes(kept + own), data, "size" in said)
             else:
-                yield Member(name, start, at, size, bytes(kept + own) if kept else b"")
+                yield Member(name, start, at, size, bytes(kept + own) if kept else b"", sized="size" in said)
                 skip(padded(size))
             kept = bytearray()
         else:
@@ -106,20 +115,24 @@ def read_members(
 def grouped(members: Iterator[Member]) -> Iterator[list[Member]]:
     """Members of one sample each, in the order of WebDataset: the files of a sample follow each other.
 
-    What follows a file belongs to its sample if it has its key, or continues it with a word that says what it is:
-    `00012.png`, `00012.json`, `00012_mask.png`; a path that comes again begins another sample. Raises DatasetError.
+    What follows a file belongs to its sample if it has its key, or one of both continues the other with a word that
+    says what it is: `00012-mask.png`, `00012.json`, `00012.png`; a path that comes again begins another sample. Raises
+    DatasetError where files whose content is held in memory are too many or too large; others are parted.
     """
     group: list[Member] = []
     key = ""
     for member in members:
-        own = key_of(member.path)
-        if group and (not _continues(own, key) or any(member.path == each.path for each in group)):
+        own, held = key_of(member.path), member.data is not None
+        shorter = _continues(key, own)
+        full = not held and len(group) == MAX_SAMPLE_FILES
+        again = any(member.path == each.path for each in group)
+        if group and (full or again or not (shorter or _continues(own, key))):
             yield group
             group = []
-        key = key if group else own
+        key = own if shorter or not group else key
         group.append(member)
         size = sum(each.size for each in group)
-        if len(group) > MAX_SAMPLE_FILES or size > MAX_SAMPLE_BYTES:
+        if held and (len(group) > MAX_SAMPLE_FILES or size > MAX_SAMPLE_BYTES):
             raise DatasetError(
                 f"the sample {key[:200]!r} has {len(group)} files of {size >> 20} MB; at most "
                 f"{MAX_SAMPLE_FILES} of {MAX_SAMPLE_BYTES >> 20} MB may have one name up to its first dot"
@@ -150,11 +163,11 @@ def is_safe(path: str) -> bool:
     return plain and whole and not any(part.startswith(".") for part in parts) and parts[0] != OWN_FOLDER
 
 
-def with_size(header: bytes, size: int) -> bytes:
-    """A member's headers for a content of another size below 8 GB; what was said of the size ahead is taken out."""
-    if b" size=" in header[:-BLOCK]:
-        info = tarfile.TarInfo.frombuf(header[-BLOCK:], "utf-8", "surrogateescape")
-        info.name, info.size = _pax_path(header) or info.name, size
+def with_size(header: bytes, member: Member, size: int) -> bytes:
+    """A member's headers for a content of another size below 8 GB; new ones where a pax header says the old one."""
+    if member.sized:
+        info = tarfile.TarInfo(member.path)
+        info.size = size
         return info.tobuf(tarfile.PAX_FORMAT)
     block = bytearray(header[-BLOCK:])
     block[124:136] = b"%011o\0" % size
@@ -219,12 +232,6 @@ def _pass_over(read: Read, skip: Callable[[int], None] | None, size: int, name: 
         if not piece:
             raise DatasetError(_ends(name, size - left, size))
         left -= piece
-
-
-def _pax_path(header: bytes) -> str:
-    """The path that a pax header ahead of the last block says; empty without one."""
-    found = re.search(rb"\d+ path=([^\n]*)\n", header[:-BLOCK])
-    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def _long_name(data: bytes) -> dict[str, str]:

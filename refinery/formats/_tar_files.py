@@ -20,7 +20,7 @@ from typing import Any
 
 import zstandard
 
-from refinery.errors import DatasetError
+from refinery.errors import DatasetError, OutputError
 from refinery.formats._problems import Problems, reason
 from refinery.formats._tar import Member, padded, read_members
 from refinery.formats._tree import Tree, join
@@ -80,9 +80,10 @@ class Archive:
         at, end = member.offset, member.offset + padded(member.size)
         while at < end:
             piece = self.read(at, min(PIECE_BYTES, end - at))
-            piece = piece or bytes(end - at)  # an archive may end without the last padding
-            yield piece
-            at += len(piece)
+            if not piece and at < member.offset + member.size:
+                raise DatasetError(f"{self.name}/{member.path}: cannot be read any more; check the archive")
+            yield piece or bytes(end - at)  # an archive may end without the last padding
+            at += len(piece) or end - at
 
     def header(self, member: Member) -> bytes:
         """A member's headers."""
@@ -166,7 +167,10 @@ class TarFiles:
 
 
 def _unpacked(source: Any, path: Path, name: str) -> tuple[int, str]:
-    """Descriptor of a nameless file with what a compressed archive expands to, and why that is not all of it."""
+    """Descriptor of a nameless file with what a compressed archive expands to, and why that is not all of it.
+
+    Raises DatasetError for what expands without end, OutputError where there is no room for it.
+    """
     damage = ""
     most = path.stat().st_size * MOST_TIMES_LARGER + SPARED_BYTES
     with tempfile.TemporaryFile(prefix="refinery-") as file:
@@ -180,9 +184,9 @@ def _unpacked(source: Any, path: Path, name: str) -> tuple[int, str]:
                     )
         except EXPANDING_ERRORS as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise DatasetError(
+                raise OutputError(
                     f"{name}: cannot be unpacked into {tempfile.gettempdir()} ({reason(error)}); "
-                    "make room there, or set TMPDIR"
+                    "make room there, or set TMPDIR, and run the same command again"
                 ) from error
             damage = " ".join(str(error).split())[:100] or type(error).__name__
         file.flush()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from refinery.errors import DatasetError
 from refinery.formats._grouping import Owners, keys_of, pictures_in
+from refinery.formats._names import is_certain_role_folder
 from refinery.formats._roles import Roles
 from refinery.formats._source import Loose
 from refinery.formats._tar import Member, grouped
 from refinery.sample import Sample
+
+MAX_LOOSE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,9 @@ def samples_of(
 ) -> Iterator[TarSample | Loose]:
     """The samples of an archive and its files that belong to none, each in its order.
 
-    is_new: whether a name was not met before in this archive; a sample whose name was is left out. A file that belongs
-    to no sample goes into the span of the sample before it; those at the beginning, into that of the first.
+    is_new: whether a key was not met before in this archive; a sample whose key was is left out. A file that belongs to
+    no sample goes into the span of the sample before it; those at the beginning, into that of the first. Raises
+    DatasetError where such files hold more than `MAX_LOOSE_BYTES` in memory.
     """
     prefix = f"{archive}/" if archive else ""
     held: TarSample | None = None
@@ -52,9 +58,10 @@ def samples_of(
         if not pictures:
             yield from (Loose(prefix + member.path, inside=True) for member in group)
             loose += group
+            _require_few(loose)
             continue
         found = list(_samples_in(group, pictures, archive, home))
-        if not is_new(found[0].key):
+        if not all(is_new(sample.key) for sample in found):
             leave_out(f"{found[0].image}: a sample of this name came before; it is left out")
             continue
         if held is None:
@@ -72,7 +79,9 @@ def samples_of(
 
 
 def _pictures(group: list[Member]) -> list[str]:
-    """File names of the images of a group that are samples, in their order."""
+    """File names of the images of a group that are samples, in their order; none in a folder of masks and the like."""
+    if any(is_certain_role_folder(part) for part in group[0].path.split("/")[:-1]):
+        return []
     return pictures_in((_name(member) for member in group), Roles())
 
 
@@ -102,5 +111,34 @@ def _samples_in(group: list[Member], pictures: list[str], archive: str, home: ob
         begin = end
 
 
+def _require_few(loose: list[Member]) -> None:
+    held = sum(len(member.data) for member in loose if member.data is not None)
+    if held > MAX_LOOSE_BYTES:
+        raise DatasetError(
+            f"{loose[0].path[:200]!r} and what follows: {held >> 20} MB of files without an image; at most "
+            f"{MAX_LOOSE_BYTES >> 20} MB of them may come one after the other in a stream"
+        )
+
+
+def held_bytes(sample: Sample) -> int:
+    """How much memory the files of a sample take up that came through a pipe; 0 for others."""
+    span = sample.span if isinstance(sample, TarSample) else ()
+    return sum(len(member.data) for member in span if member.data is not None)
+
+
 def _name(member: Member) -> str:
     return member.path.rpartition("/")[2]
+
+
+class Names:
+    """Names met, as 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._met: set[bytes] = set()
+
+    def is_new(self, name: str) -> bool:
+        """Whether this is the first time; it is not from then on."""
+        short = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        known = short in self._met
+        self._met.add(short)
+        return not known

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +22,7 @@ from refinery.errors import DatasetError, OutputError
 from refinery.formats._files import Files, output_errors
 from refinery.formats._problems import Problems
 from refinery.formats._source import Loose
-from refinery.formats._tar import END, padded, with_size
+from refinery.formats._tar import END, Member, padded, with_size
 from refinery.formats._tar_files import Archive, TarFiles, expanded
 from refinery.formats._tar_samples import TarSample
 from refinery.sample import Sample
@@ -37,12 +40,14 @@ class TarSink:
     def __init__(self, source: TarFiles, out: Path, scratch: Path | None = None) -> None:
         self._source = source
         self._files = Files(out, scratch)
-        self._images: dict[str, bytes] = {}
+        self._images: dict[int, bytes] = {}
+        """By the identity of their member: paths may come twice in an archive."""
         self._growing: _Growing | None = None
 
     def write_image(self, sample: Sample, data: bytes) -> None:
         """Keep an encoded image until `commit`."""
-        self._images[sample.image] = data
+        if isinstance(sample, TarSample):
+            self._images[id(sample.member)] = data
 
     def carry(self, path: str, to: str = "") -> None:
         """Copy a file beside the archives; members come with `commit`, and take no other name.
@@ -63,24 +68,16 @@ class TarSink:
         archive = self._source.archive(entry.archive)
         with output_errors(self._growing.path):
             for member in entry.span:
-                data = self._images.pop(f"{entry.archive}/{member.path}", None)
-                self._growing.add(archive.blocks(member) if data is None else replaced(archive.header(member), data))
+                data = self._images.pop(id(member), None)
+                blocks = archive.blocks(member) if data is None else replaced(archive.header(member), member, data)
+                self._growing.add(blocks)
             self._growing.file.flush()
         if entry.last:
             self._complete()
 
     def read_back(self, path: str) -> bytes | None:
-        """A file of the output; None for a member of an archive that is not whole yet. Raises OutputError."""
-        if not self._is_member(path):
-            return self._files.read_back(path)
-        archive, inside = self._source.locate(path)
-        if not (self._files.out / archive).exists():
-            return None
-        finished = Archive(self._files.out / archive, archive)
-        for member in finished.members(Problems()):
-            if member.path == inside:
-                return finished.read(member.offset, member.size)
-        raise OutputError(f"{self._files.out / path}: is missing in its archive; run the same command again")
+        """A file beside the archives; None for a member: `commit` copies it, block by block. Raises OutputError."""
+        return None if self._is_member(path) else self._files.read_back(path)
 
     def finish(self) -> None:
         """Carry the archives that have no image, and remove what is left of killed runs."""
@@ -96,7 +93,7 @@ class TarSink:
         return bool(inside) and self._source.is_archive(archive)
 
     def _spool(self, name: str) -> Path:
-        return self._files.scratch / "spool" / name.replace("/", "%2F")
+        return self._files.scratch / "spool" / _short(name)
 
     def _begin(self, entry: TarSample) -> _Growing:
         """The archive up to where this sample begins: empty, or what an interrupted run has written of it."""
@@ -105,8 +102,10 @@ class TarSink:
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if entry.first and not path.exists() and finished.exists():  # it was whole, but not noted to be
-                with finished.open("rb") as whole, path.open("wb") as file:
+                copied = path.with_suffix(".tmp")
+                with finished.open("rb") as whole, copied.open("wb") as file:
                     _copy(expanded(whole), file)
+                copied.replace(path)
             length = _length_of(path, entry.archive, entry.first) if entry.first else 0
             with path.open("ab") as file:
                 file.truncate(length)
@@ -160,9 +159,9 @@ class _Growing:
             self.file.write(piece)
 
 
-def replaced(header: bytes, data: bytes) -> Iterator[bytes]:
+def replaced(header: bytes, member: Member, data: bytes) -> Iterator[bytes]:
     """A member with these headers and another content."""
-    yield with_size(header, len(data))
+    yield with_size(header, member, len(data))
     yield data
     yield bytes(padded(len(data)) - len(data))
 
@@ -200,6 +199,16 @@ def _length_of(path: Path, name: str, count: int) -> int:
 
 
 def _copy(source: Any, target: IO[bytes]) -> None:
-    """All that a reader (`read1`) gives."""
-    while piece := source.read1(COPY_BYTES):
-        target.write(piece)
+    """All that a reader (`read1`) gives. Raises OutputError where it is damaged, OSError."""
+    try:
+        while piece := source.read1(COPY_BYTES):
+            target.write(piece)
+    except (EOFError, zlib.error, zstandard.ZstdError) as error:
+        raise OutputError(
+            f"{target.name}: what was written before is damaged ({error}); give an empty --out"
+        ) from error
+
+
+def _short(name: str) -> str:
+    """A file name for an archive of any path; nothing for nothing."""
+    return hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest() if name else ""

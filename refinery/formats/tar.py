@@ -6,7 +6,6 @@ all; what an archive holds beside those (links, devices, paths that lead out) is
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from refinery.formats._problems import Problems, reason
 from refinery.formats._source import Loose
 from refinery.formats._tar import MAX_FILE_BYTES, Member
 from refinery.formats._tar_files import OPEN_ARCHIVES, TarFiles, is_tar_name
-from refinery.formats._tar_samples import TarSample, samples_of
+from refinery.formats._tar_samples import Names, TarSample, samples_of
 from refinery.formats._tar_sink import TarSink
 from refinery.formats._tree import Tree
 from refinery.image import Decoded
@@ -31,11 +30,13 @@ from refinery.sample import Sample
 
 
 def sniff(path: Path) -> bool:
-    """Whether the path is a tar archive, or a folder that holds some and no image file beside them."""
+    """Whether the path is a tar archive, or a folder that holds some and no image file anywhere."""
     if path.is_file():
         return is_tar_name(path.name)
     names = Tree(path, Problems()).read("").files if path.is_dir() else ()
-    return any(map(is_tar_name, names)) and not any(map(is_image_name, names))
+    if not any(map(is_tar_name, names)):
+        return False
+    return not any(is_image_name(name) for folder in Tree(path, Problems()).walk() for name in folder.files)
 
 
 def open_source(path: Path) -> TarSource:
@@ -73,11 +74,11 @@ class TarSource:
             try:
                 archive = self._files.archive(path)
             except DatasetError as error:
-                self._files.problems.add(f"{error}; it is carried as it is")
+                self._files.problems.lose(f"{error}; it is carried as it is, its samples are not refined")
                 yield Loose(path)
                 continue
-            members = archive.members(self._files.problems)
-            for entry in samples_of(members, path, self._files, _Names().is_new, self._files.problems.lose):
+            members = self._once(archive.members(self._files.problems), path)
+            for entry in samples_of(members, path, self._files, Names().is_new, self._files.problems.lose):
                 if isinstance(entry, TarSample):
                     self._near.update({f"{path}/{member.path}": member for member in entry.files})
                 yield entry
@@ -130,6 +131,15 @@ class TarSource:
         """The same dataset without these archives: they are neither read nor written."""
         return TarSource(self._files.without(files))
 
+    def _once(self, members: Iterator[Member], archive: str) -> Iterator[Member]:
+        """Members without those whose path came before."""
+        names = Names()
+        for member in members:
+            if names.is_new(member.path):
+                yield member
+            else:
+                self._files.problems.lose(f"{archive}/{member.path}: a file of this name came before; it is left out")
+
     def _all_of(self, archive: str) -> dict[str, Member]:
         """Every member of an archive by its path: for whoever asks for a file without its sample."""
         return {member.path: member for member in self._files.archive(archive).members(Problems())}
@@ -147,17 +157,3 @@ class TarSource:
         if len(data) < member.size:
             raise SampleError(f"{shown}: cut off, {len(data):,} of {member.size:,} bytes; write the archive again")
         return data
-
-
-class _Names:
-    """Names met, as 8 bytes each."""
-
-    def __init__(self) -> None:
-        self._met: set[bytes] = set()
-
-    def is_new(self, name: str) -> bool:
-        """Whether this is the first time; it is not from then on."""
-        short = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-        known = short in self._met
-        self._met.add(short)
-        return not known

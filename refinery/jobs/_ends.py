@@ -19,13 +19,20 @@ from refinery.sample import Sample
 PIPE = "-"
 
 
-def open_input(path: str) -> Source:
+def open_input(path: str, out: str) -> Source:
     """A dataset, or for `-` the tar archive that standard input is.
 
-    Raises DatasetError where there is not one image, UsageError where nothing is piped in.
+    Raises DatasetError where there is not one image, UsageError where nothing is piped in, or where the dataset's
+    layout cannot become the tar stream that `out` asks for.
     """
     if path != PIPE:
-        return open_dataset(Path(path))
+        source = open_dataset(Path(path))
+        if out == PIPE and source.layout != "folder":
+            raise UsageError(
+                f"--out -: a tar stream is made of a folder of images or of another stream, and {path} is "
+                f"{source.layout}; give a folder, or for tar archives: cat SHARDS | refinery refine - --out -"
+            )
+        return source
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("-: nothing is piped in; write: tar -c --sort=name -C synth . | refinery refine - --out ...")
     source = PipeSource(standard_input())
@@ -40,6 +47,8 @@ def open_input(path: str) -> Source:
 
 def require_ends(config: RefineConfig) -> None:
     """Raises UsageError where the output is missing, the input, inside it, or around it, or cannot be a pipe."""
+    if config.report:
+        require_apart(None if config.source == PIPE else Path(config.source), config.report, "--report")
     if config.out == PIPE:
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("--out -: standard output would be a tar archive; pipe it on, or give a folder")
@@ -55,7 +64,7 @@ def require_ends(config: RefineConfig) -> None:
         raise UsageError("--report is for --out -; with a folder the report lies in it, under .refinery")
 
 
-def require_apart(source: Path | None, out: str) -> Path:
+def require_apart(source: Path | None, out: str, option: str = "--out") -> Path:
     """The output folder. Raises UsageError if it is missing, the input, inside it, or around it."""
     if not out:
         raise UsageError("--out is missing: give a folder for the refined dataset")
@@ -63,18 +72,18 @@ def require_apart(source: Path | None, out: str) -> Path:
         return Path(out)
     inner, outer = Path(out).resolve(), source.resolve()
     if inner == outer:
-        raise UsageError(f"--out {out} is the input itself; the input is never changed: give another folder")
+        raise UsageError(f"{option} {out} is the input itself; the input is never changed: give another folder")
     if outer in inner.parents:
         raise UsageError(
-            f"--out {out} lies inside the input {source}; it would be read as input: give a folder outside"
+            f"{option} {out} lies inside the input {source}; it would be read as input: give a folder outside"
         )
     if inner in outer.parents:
-        raise UsageError(f"--out {out} holds the input {source}; give a folder of its own")
+        raise UsageError(f"{option} {out} holds the input {source}; give a folder of its own")
     return Path(out)
 
 
 @contextlib.contextmanager
-def journal_folder(config: RefineConfig) -> Iterator[Path]:
+def working_folder(config: RefineConfig) -> Iterator[Path]:
     """The folder that the journal lies in: the output, or for a pipe the report's, which is new, or a passing one.
 
     Raises UsageError where the report's folder is not empty.
@@ -92,12 +101,5 @@ def journal_folder(config: RefineConfig) -> Iterator[Path]:
 
 
 def open_sink(source: Source, config: RefineConfig, journal: Journal) -> Sink:
-    """Where refined samples go. Raises UsageError where the source's layout cannot become a tar stream."""
-    if config.out != PIPE:
-        return source.sink(journal.out, journal.folder)
-    if source.layout not in ("folder", "tar stream"):
-        raise UsageError(
-            f"--out -: a tar stream is made of a folder of images or of another stream, and {config.source} is "
-            f"{source.layout}; give a folder, or for tar archives: cat SHARDS | refinery refine - --out -"
-        )
-    return PipeSink(source, sys.stdout.buffer)
+    """Where refined samples go."""
+    return source.sink(journal.out, journal.folder) if config.out != PIPE else PipeSink(source, sys.stdout.buffer)

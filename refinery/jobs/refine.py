@@ -23,7 +23,7 @@ from refinery.formats._source import Sink, Source
 from refinery.formats._variants import with_variants
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
-from refinery.jobs._ends import PIPE, journal_folder, open_input, open_sink, require_ends
+from refinery.jobs._ends import PIPE, open_input, open_sink, require_ends, working_folder
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
@@ -53,7 +53,7 @@ def refine(
     observer = observer or Silent()
     require_ends(config)
     shard = parse_shard(config.shard, os.environ)
-    source = open_input(config.source)
+    source = open_input(config.source, config.out)
     part = divide(source, shard) if shard else None
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
     mark = mark_of(config.variants, source, model)
@@ -81,7 +81,7 @@ def refine(
     if part:
         observer.say(f"part {shard}: {part.samples:,} of {part.total:,} samples")
     identity = _identity(config, source, model, session, overrides or {}, mark, shard, part)
-    with journal_folder(config) as out, Journal(out, identity, shard) as journal:
+    with working_folder(config) as out, Journal(out, identity, shard) as journal:
         finished = journal.read_summary()
         started, before = time.monotonic(), _count_lines(journal)
         if finished is None or source.endless or finished["samples"] != total:
