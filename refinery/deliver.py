@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from refinery.checks import overall, run_checks
 from refinery.errors import OutputError, SampleError
 from refinery.formats._files import Files
-from refinery.formats._source import Sink, Source
+from refinery.formats._source import Sink, Source, require_input
 from refinery.journal import Line, finding_to_json
 from refinery.sample import Status
 from refinery.soften import soften
@@ -84,6 +84,7 @@ class Delivery:
         try:
             self.sink.carry(path, to)
         except SampleError as error:
+            require_input(self.source)
             return str(error)
         try:
             expected = self.source.read_file(path)

@@ -6,7 +6,6 @@ sample's result is does not depend on the chunk it was in.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,9 +15,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from refinery.deliver import Delivery
-from refinery.errors import DatasetError, ModelError, OutputError, RefineryError, SampleError
+from refinery.errors import ModelError, OutputError, RefineryError, SampleError
 from refinery.formats._files import Files
-from refinery.formats._source import Sink, Source
+from refinery.formats._source import Sink, Source, require_input
 from refinery.formats._tar_samples import held_bytes
 from refinery.image import to_float
 from refinery.journal import Journal, Line
@@ -125,24 +124,13 @@ def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
             )
         work.synthetic = to_float(work.decoded.pixels)
     except SampleError as error:
-        _require_input(source)
+        require_input(source)
         work.error = str(error)
     if options.labels is not None and work.decoded is not None and not work.error:
         work.labels, work.problems = options.labels.read(sample, work.decoded.size_hw)
+        if work.problems:
+            require_input(source)
     return work
-
-
-def _require_input(source: Source) -> None:
-    """Raises DatasetError where not only a file but the whole input is gone, as a disk that is not mounted any more."""
-    if source.endless:
-        return
-    try:
-        with os.scandir(source.root) as files:
-            gone = next(files, None) is None
-    except OSError:
-        gone = True
-    if gone:
-        raise DatasetError(f"{source.root}: the input went away; bring it back and run the same command again")
 
 
 def refine_chunk(

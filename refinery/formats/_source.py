@@ -10,6 +10,7 @@ A source whose files hold many samples each offers `_parts.Packed`, too: parts o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Protocol
 
 from numpy.typing import NDArray
 
+from refinery.errors import DatasetError
 from refinery.image import Decoded
 from refinery.sample import Sample
 
@@ -88,3 +90,16 @@ class Sink(Protocol):
 
     def finish(self) -> None:
         """Called once, after the last sample of the last run; what must be assembled is assembled here."""
+
+
+def require_input(source: Source) -> None:
+    """Raises DatasetError where not only a file but the whole input is gone, as a disk that is not mounted any more."""
+    if source.endless:
+        return
+    try:
+        with os.scandir(source.root) as files:
+            gone = next(files, None) is None
+    except OSError:
+        gone = True
+    if gone:
+        raise DatasetError(f"{source.root}: the input went away; bring it back and run the same command again")
