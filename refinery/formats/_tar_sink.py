@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import hashlib
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,8 +85,7 @@ class TarSink:
         for path in self._source.paths():
             if self._source.is_archive(path) and not (self._files.out / path).exists():
                 self._carry_whole(path)
-        with contextlib.suppress(OSError):  # not there, or not empty
-            self._spool("").rmdir()
+        shutil.rmtree(self._spool(""), ignore_errors=True)
         self._files.clean()
 
     def _is_member(self, path: str) -> bool:
