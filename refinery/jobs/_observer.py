@@ -48,6 +48,13 @@ class Progress:
         self.done, self.started = 0, time.monotonic()
 
     def __call__(self, count: int) -> None:
+        """So many more are done; stops here when the user asked to.
+
+        Raises KeyboardInterrupt, at a place where no lock is held: raised anywhere, it can leave a future's lock taken,
+        and the pool's threads wait for ever.
+        """
+        if self.observer.interrupted():
+            raise KeyboardInterrupt
         self.done += count
         if self.done > self.before:
             rate = (self.done - self.before) / max(time.monotonic() - self.started, 1e-9)
