@@ -11,7 +11,7 @@ from refinery.annotations import SHARED_SUFFIXES, Shared, one_line, open_shared
 from refinery.errors import LabelError, SampleError
 from refinery.formats._names import PICTURE_FOLDERS, is_label_folder
 from refinery.formats._source import Source
-from refinery.formats._tar_files import is_tar_name
+from refinery.formats._tar_files import TarFiles
 from refinery.sample import Sample
 
 MAX_BYTES = 512 << 20
@@ -104,7 +104,7 @@ class ClassFolders:
         """
         plain = {re.sub(r"[\d._ -]+", "", name.lower()) for name in self._counts}
         is_part = plain & {"", *_SPLITS, *PICTURE_FOLDERS} or any(
-            is_label_folder(name) or is_tar_name(name) for name in self._counts
+            is_label_folder(name) or TarFiles.promises(name) for name in self._counts
         )
         few = 2 <= len(self._counts) <= CLASS_FOLDERS and min(self._counts.values()) >= IMAGES_EACH
         if is_part or not few or len(self._depths) > 1 or len(plain) < len(self._counts):

@@ -70,6 +70,7 @@ def refine_dataset(
             journal.append(lines)
             _stop_if_told(lines, options)
             progress(len(lines))
+    progress(0)  # the last place to stop: what comes now is the end of the output
     sink.finish()
     return not_carried + source.lost()
 

@@ -285,6 +285,15 @@ def samples_of(source) -> list[Sample]:
     return [entry for entry in source.entries() if isinstance(entry, Sample)]
 
 
+def test_a_folder_of_images_with_an_hdf5_file_beside_them_stays_a_folder(tmp_path):
+    gaze(tmp_path / "in.h5")
+    (tmp_path / "in" / "images").mkdir(parents=True)
+    (tmp_path / "in.h5").rename(tmp_path / "in" / "features.h5")
+    assert hdf5.sniff(tmp_path / "in")
+    (tmp_path / "in" / "images" / "1.png").write_bytes(PNG)
+    assert not hdf5.sniff(tmp_path / "in")
+
+
 def test_gaze_file(tmp_path):
     source = hdf5.open_source(gaze(tmp_path / "gaze.h5"))
     samples = samples_of(source)

@@ -16,6 +16,7 @@ from refinery.artifact import Artifact, Manifest, load
 from refinery.checks import CheckBatch, CheckContext, calibrate
 from refinery.checks import colour as colour_check
 from refinery.config import RefineConfig
+from refinery.errors import UsageError
 from refinery.jobs.refine import refine
 from refinery.journal import Journal
 from refinery.runtime.batching import refine_images
@@ -174,6 +175,13 @@ def test_colour_that_fails_goes_into_quarantine_since_it_cannot_be_blended_with_
     assert {line["status"] for line in lines} == {"quarantined"}
     assert (tmp_path / "out" / "3.png").read_bytes() == (tmp_path / "synth" / "3.png").read_bytes()
     assert np.asarray(Image.open(tmp_path / "out" / ".refinery" / "quarantine" / "3.png")).shape == (16, 20, 3)
+
+
+def test_colour_that_would_go_into_quarantine_needs_a_place_for_it_in_a_pipeline(tmp_path):
+    write_gray(tmp_path / "synth")
+    write_artifact(tmp_path / "model", colouring_elsewhere(), out_channels=3)
+    with pytest.raises(UsageError, match="give --report FOLDER too"):
+        refine(RefineConfig(str(tmp_path / "synth"), "-", str(tmp_path / "model")))
 
 
 def test_partners_that_are_known_to_hold_their_labels_widen_what_may_seem_to_move():

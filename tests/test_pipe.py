@@ -15,8 +15,11 @@ import pytest
 from conftest import png
 from PIL import Image
 from stream import brighter, refine, scene, tree_of, write_gaze, write_refiner, write_scenes
+from tiny import Recorder
 
+from refinery.config import RefineConfig
 from refinery.formats import _pipe
+from refinery.jobs.refine import refine as refine_job
 
 COUNT = 12
 
@@ -144,6 +147,23 @@ def test_quarantine_needs_a_place(tmp_path):
     done = pipe(archive(scenes()), write_refiner(tmp_path), "--on-drift", "quarantine")
     assert done.returncode == 2
     assert b"give --report FOLDER too" in done.stderr
+
+
+class _Late(Recorder):
+    """Asks to stop when all is done but the end of the output."""
+
+    def interrupted(self):
+        return bool(self.records) and self.records[-1]["done"] == COUNT
+
+
+def test_an_interrupt_behind_the_last_sample_leaves_no_archive_that_looks_whole(tmp_path, monkeypatch):
+    source, model = write_scenes(tmp_path / "synth", COUNT), write_refiner(tmp_path)
+    with (tmp_path / "out.tar").open("wb") as file:
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file))
+        with pytest.raises(KeyboardInterrupt):
+            refine_job(RefineConfig(str(source), "-", str(model), provider="cpu", check=False), _Late())
+        sys.stdout.flush()
+    assert not (tmp_path / "out.tar").read_bytes().endswith(bytes(1024))
 
 
 def test_a_reader_that_goes_away_ends_it_without_a_traceback(tmp_path):

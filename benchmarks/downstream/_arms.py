@@ -123,8 +123,8 @@ class Students:
         everything = np.arange(len(self.photos.images))
         if spec.kind != "real":
             yield Arm(name, self._mix(self._source(spec), spec), spec.augmented), everything
-        elif not self.task.cross_validated:
-            yield Arm(name, self._mix(self.task.teaching_photos(self.plan), spec), spec.augmented), everything
+        elif (taught := self.task.teaching_photos(self.plan)) is not None:
+            yield Arm(name, self._mix(taught, spec), spec.augmented), everything
         else:
             folds = folds_of(self.photos.groups)
             for fold in range(FOLDS):

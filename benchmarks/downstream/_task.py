@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
 
-class Task:
+class Task(ABC):
     """One set. `data`: the folder of real data; `work`: where all that is made goes; both are given once, at the start.
 
     unit: of the score, with `higher` it is 1 - error. label: which of the plan's parts is scored. count, seed: of the
@@ -36,8 +37,6 @@ class Task:
     recipe: Recipe
     plain_steps: int
     strength: float = 1.0
-    cross_validated: bool = True
-    """Whether students of real photos are trained on the test photos of other groups, for want of other labels."""
     left_out: Sequence[str] = ("batches of 512",)
     """Words in the names of arms that run only when they are named."""
 
@@ -48,21 +47,22 @@ class Task:
         """The command that renders, but for OUT, --count and --seed."""
         return [str(EXAMPLES / self.name / "simulate.py")]
 
+    @abstractmethod
     def real_folder(self) -> Path:
         """Unlabelled photos for refiners and transfers, without the test photos."""
-        raise NotImplementedError
 
+    @abstractmethod
     def labels_of(self, labels: Sequence[Label]) -> tuple[Label, ...]:
         """What a student is to answer, of all labels of a rendered image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def photos(self, plan: ProbePlan) -> Photos:
         """Labelled photos that students are tested on."""
-        raise NotImplementedError
 
-    def teaching_photos(self, plan: ProbePlan) -> Source:
-        """Labelled photos that students of real photos learn from, where the set is not cross-validated."""
-        raise NotImplementedError
+    def teaching_photos(self, plan: ProbePlan) -> Source | None:
+        """Labelled photos that students of real photos learn from; None: test photos of other groups, fold by fold."""
+        del plan
+        return None
 
     def watch(self, plan: ProbePlan, network: nn.Module) -> dict[str, NDArray[np.float32]]:
         """What else is noted of a student, by name; nothing."""

@@ -54,7 +54,6 @@ class Coins(Task):
     count, seed, canvas_hw = 1000, 0, (SIZE, SIZE)
     recipe = Recipe(batch=32, width=24, steps=500)
     plain_steps = 600
-    cross_validated = False
 
     def real_folder(self) -> Path:
         """Crops of the upper half."""

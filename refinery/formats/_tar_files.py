@@ -21,20 +21,14 @@ from typing import Any
 import zstandard
 
 from refinery.errors import DatasetError, OutputError
+from refinery.formats._packed import PackedFiles
 from refinery.formats._problems import Problems, reason
 from refinery.formats._tar import Member, padded, read_members
-from refinery.formats._tree import Tree, join
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 OPEN_ARCHIVES = 2
 PIECE_BYTES = 1 << 20
 MOST_TIMES_LARGER, SPARED_BYTES = 100, 1 << 30
 """An archive may expand to so many times its size and so much more: images are compressed already."""
-
-
-def is_tar_name(name: str) -> bool:
-    """Whether a file name promises a tar archive."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def expanded(file: BufferedReader) -> Any:
@@ -112,32 +106,15 @@ class Archive:
             problems.lose(f"{self.name}: its compression is broken ({self._damage}); what follows is missing")
 
 
-class TarFiles:
-    """What reading and writing share.
+class TarFiles(PackedFiles):
+    """See `PackedFiles`; the archives of a dataset."""
 
-    only: the one archive of the dataset, relative to root; None: all below it. left_out: archives that are not met.
-    """
+    suffixes = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 
     def __init__(self, root: Path, only: str | None = None, left_out: frozenset[str] = frozenset()) -> None:
-        self.root = root
-        self.problems = Problems()
-        self._only, self._left_out = only, left_out
+        super().__init__(root, only, left_out)
         self._open: OrderedDict[str, Archive] = OrderedDict()
         self._lock = threading.Lock()
-
-    def paths(self) -> Iterator[str]:
-        """Relative paths of all files of the dataset, archives or not."""
-        for path in self._all():
-            if path not in self._left_out:
-                yield path
-
-    def without(self, left_out: frozenset[str]) -> TarFiles:
-        """The same dataset without these archives."""
-        return TarFiles(self.root, self._only, left_out)
-
-    def is_archive(self, path: str) -> bool:
-        """Whether one of `paths` is a tar archive."""
-        return path == self._only or is_tar_name(path.rpartition("/")[2])
 
     def archive(self, path: str) -> Archive:
         """An archive, open; the last few stay so. Raises DatasetError."""
@@ -148,22 +125,6 @@ class TarFiles:
                 self._open[path] = Archive(self.root / path, path)
             self._open.move_to_end(path)
             return self._open[path]
-
-    def locate(self, path: str) -> tuple[str, str]:
-        """Archive and path inside it: `a.tar/0.png` -> (`a.tar`, `0.png`); nothing inside for a plain file."""
-        parts = path.split("/")
-        for at, part in enumerate(parts[:-1], 1):
-            file = "/".join(parts[:at])
-            if file == self._only or (is_tar_name(part) and (self.root / file).is_file()):
-                return file, "/".join(parts[at:])
-        return path, ""
-
-    def _all(self) -> Iterator[str]:
-        if self._only is not None:
-            yield self._only
-            return
-        for folder in Tree(self.root, self.problems).walk():
-            yield from (join(folder.path, name) for name in folder.files)
 
 
 def _unpacked(source: Any, path: Path, name: str) -> tuple[int, str]:

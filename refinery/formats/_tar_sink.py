@@ -83,14 +83,14 @@ class TarSink:
     def finish(self) -> None:
         """Carry the archives that have no image, and remove what is left of killed runs."""
         for path in self._source.paths():
-            if self._source.is_archive(path) and not (self._files.out / path).exists():
+            if self._source.holds(path) and not (self._files.out / path).exists():
                 self._carry_whole(path)
         shutil.rmtree(self._spool(""), ignore_errors=True)
         self._files.clean()
 
     def _is_member(self, path: str) -> bool:
         archive, inside = self._source.locate(path)
-        return bool(inside) and self._source.is_archive(archive)
+        return bool(inside) and self._source.holds(archive)
 
     def _spool(self, name: str) -> Path:
         return self._files.scratch / "spool" / _short(name)

@@ -15,25 +15,22 @@ from numpy.typing import NDArray
 from refinery.errors import DatasetError
 from refinery.formats import _arrays
 from refinery.formats._files import read_whole
-from refinery.formats._hdf5_files import SIGNATURE, Hdf5Files, is_hdf5_name
+from refinery.formats._hdf5_files import SIGNATURE, Hdf5Files
 from refinery.formats._hdf5_layout import ImageSet, contents
 from refinery.formats._hdf5_reader import open_file
 from refinery.formats._hdf5_sink import Hdf5Sink
-from refinery.formats._names import is_image_name
-from refinery.formats._problems import Problems
 from refinery.formats._source import Loose
-from refinery.formats._tree import Tree, join
+from refinery.formats._tree import join
 from refinery.image import Decoded
 from refinery.sample import Sample
 
 
 def sniff(path: Path) -> bool:
-    """Whether the path is an HDF5 file, or a folder that holds some and no image file beside them."""
+    """Whether the path is an HDF5 file, or a folder that holds some and no image file anywhere."""
     if path.is_file():
         with path.open("rb") as file:
-            return is_hdf5_name(path.name) or file.read(len(SIGNATURE)) == SIGNATURE
-    names = Tree(path, Problems()).read("").files if path.is_dir() else ()
-    return any(map(is_hdf5_name, names)) and not any(map(is_image_name, names))
+            return Hdf5Files.promises(path.name) or file.read(len(SIGNATURE)) == SIGNATURE
+    return Hdf5Files.are_all_of(path)
 
 
 def open_source(path: Path) -> Hdf5Source:

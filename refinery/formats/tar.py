@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from refinery import image
 from refinery.errors import DatasetError, SampleError
 from refinery.formats._files import read_whole
-from refinery.formats._names import is_image_name
 from refinery.formats._problems import Problems, reason
 from refinery.formats._source import Loose
 from refinery.formats._tar import MAX_FILE_BYTES, Member
-from refinery.formats._tar_files import OPEN_ARCHIVES, TarFiles, is_tar_name
+from refinery.formats._tar_files import OPEN_ARCHIVES, TarFiles
 from refinery.formats._tar_samples import Names, TarSample, samples_of
 from refinery.formats._tar_sink import TarSink
-from refinery.formats._tree import Tree
 from refinery.image import Decoded
 from refinery.sample import Sample
 
@@ -32,11 +30,8 @@ from refinery.sample import Sample
 def sniff(path: Path) -> bool:
     """Whether the path is a tar archive, or a folder that holds some and no image file anywhere."""
     if path.is_file():
-        return is_tar_name(path.name)
-    names = Tree(path, Problems()).read("").files if path.is_dir() else ()
-    if not any(map(is_tar_name, names)):
-        return False
-    return not any(is_image_name(name) for folder in Tree(path, Problems()).walk() for name in folder.files)
+        return TarFiles.promises(path.name)
+    return TarFiles.are_all_of(path)
 
 
 def open_source(path: Path) -> TarSource:
@@ -68,7 +63,7 @@ class TarSource:
     def entries(self) -> Iterator[Sample | Loose]:
         """Every sample, and every file that belongs to no sample, each file exactly once."""
         for path in self._files.paths():
-            if not self._files.is_archive(path):
+            if not self._files.holds(path):
                 yield Loose(path)
                 continue
             try:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from refinery.config import RefineConfig
+from refinery.config import OnDrift, RefineConfig
 from refinery.dataset import open_dataset
 from refinery.errors import DatasetError, UsageError
 from refinery.formats._pipe import PipeSink, PipeSource, standard_input
@@ -52,8 +52,6 @@ def require_ends(config: RefineConfig) -> None:
     if config.out == PIPE:
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("--out -: standard output would be a tar archive; pipe it on, or give a folder")
-        if config.on_drift == "quarantine" and not config.report:
-            raise UsageError("--on-drift quarantine keeps refined images apart: with --out - give --report FOLDER too")
     elif config.source == PIPE:
         require_apart(None, config.out)
     else:
@@ -62,6 +60,12 @@ def require_ends(config: RefineConfig) -> None:
         raise UsageError("--shard divides a dataset that every part can read; a stream is refined by one job")
     if config.report and config.out != PIPE:
         raise UsageError("--report is for --out -; with a folder the report lies in it, under .refinery")
+
+
+def require_place(config: RefineConfig, on_drift: OnDrift) -> None:
+    """Raises UsageError where there is no folder for what goes into quarantine. on_drift: what holds for this model."""
+    if on_drift == "quarantine" and config.out == PIPE and not config.report:
+        raise UsageError("--on-drift quarantine keeps refined images apart: with --out - give --report FOLDER too")
 
 
 def require_apart(source: Path | None, out: str, option: str = "--out") -> Path:

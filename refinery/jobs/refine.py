@@ -23,7 +23,7 @@ from refinery.formats._source import Sink, Source
 from refinery.formats._variants import with_variants
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
-from refinery.jobs._ends import PIPE, open_input, open_sink, require_ends, working_folder
+from refinery.jobs._ends import PIPE, open_input, open_sink, require_ends, require_place, working_folder
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
@@ -63,6 +63,7 @@ def refine(
     session = replace(opened, room=Room(observer.say))
     _require_channels(source, model)
     on_drift = _on_drift(config, model, observer)
+    require_place(config, on_drift)
     context = open_context(config.max_drift, config.false_alarms, source, model) if config.check else None
     labels = open_labels(source, overrides) if config.check else None
     options = RefineOptions(
