@@ -154,14 +154,15 @@ def train(
 def refine(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="SYNTH", help="Folder, HDF5 file or tar archives to refine; -: a tar stream."),
+        typer.Argument(metavar="SYNTH", help="Folder, HDF5 file or tar archives to refine; -: a stream; s3://..."),
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", help="Folder for the refined dataset; -: a tar stream on stdout.", show_default=False),
+        typer.Option("--out", help="Folder for the refined dataset; -: a tar stream; s3://...", show_default=False),
     ] = None,
     report: Annotated[
-        str | None, typer.Option("--report", help="With --out -: new folder for the manifest.", show_default=False)
+        str | None,
+        typer.Option("--report", help="With --out - or s3://...: folder for the manifest.", show_default=False),
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Run, artifact or refiner.onnx.", show_default="newest under ./runs")

@@ -120,9 +120,9 @@ class RefineConfig:
     """`refinery refine`."""
 
     source: str = ""
-    """Folder, HDF5 file, tar archive or folder of those to refine; `-`: a tar archive from standard input."""
+    """Folder, HDF5 file, tar archive or folder of those to refine; `-`: standard input; `s3://...`: archives there."""
     out: str = ""
-    """Folder for the refined dataset; `-`: a tar archive to standard output."""
+    """Folder for the refined dataset; `-`: a tar archive to standard output; `s3://...`: archives there."""
     model: str = ""
     """Run, artifact or refiner.onnx; empty: the newest finished run under ./runs."""
     provider: Provider = "auto"
@@ -146,7 +146,7 @@ class RefineConfig:
     seed: int = 0
     """The noise of a refiner that has any, which samples the checks are calibrated on, how intervals are drawn."""
     report: str = ""
-    """With `out = "-"`: new folder for the manifest and the summary; empty: they are not kept."""
+    """With `out = "-"` or an address: folder for journal, manifest and summary; empty: with `-` they are not kept."""
     shard: str = ""
     """One part of a batch job: 3/16; auto, auto/16: as SLURM or Kubernetes say; empty: the whole dataset."""
 

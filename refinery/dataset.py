@@ -193,7 +193,8 @@ def _require_path(path: Path) -> None:
             with os.scandir(path):
                 pass
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file or folder; check the path") from error
+        todo = "addresses are for refine; copy it to this machine first" if ":/" in str(path) else "check the path"
+        raise DatasetError(f"{path}: no such file or folder; {todo}") from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 

@@ -6,10 +6,10 @@ sample's result is does not depend on the chunk it was in.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from refinery.deliver import Delivery
 from refinery.errors import ModelError, OutputError, RefineryError, SampleError
 from refinery.formats._files import Files
+from refinery.formats._parts import Packed
 from refinery.formats._source import Sink, Source, require_input
 from refinery.formats._tar_samples import held_bytes
 from refinery.image import to_float
@@ -44,15 +45,17 @@ def refine_dataset(
     options: RefineOptions,
     journal: Journal,
     progress: Callable[[int], None],
+    behind: int = 0,
 ) -> list[str]:
     """Refine all that the journal does not hold yet, and carry everything else.
 
-    progress: told how many samples are done, after every chunk.
+    progress: told how many samples are done, after every chunk. behind: how many lines of the journal are about samples
+    that `source` does not have any more (`past_finished_files`).
     Returns one line for each loose file that could not be read and so is missing in the output.
     Raises OutputError when the output cannot be written, RefineryError when a label fails and on_drift is `fail`.
     """
     not_carried: list[str] = []
-    samples = _without_done(_carry_loose(source, sink, not_carried), journal, progress, options)
+    samples = _without_done(_carry_loose(source, sink, not_carried), journal, progress, options, behind)
     delivery = Delivery(source, sink, Files(journal.out, journal.folder), options)
     workers = options.workers or min(8, cores())
     with (
@@ -73,6 +76,20 @@ def refine_dataset(
     progress(0)  # the last place to stop: what comes now is the end of the output
     sink.finish()
     return not_carried + source.lost()
+
+
+def past_finished_files(source: Source, journal: Journal) -> tuple[int, Source]:
+    """How many lines of the journal are about files that are done, and the dataset without those.
+
+    Only of files that are fetched, because passing over their samples means fetching them again.
+    """
+    if not source.endless or not isinstance(source, Packed):
+        return 0, source
+    lines = Counter[str]()
+    for line in journal.lines():
+        lines[source.file_of(Sample(line["key"], line["image"]))] += 1
+    done = list(lines)[:-1]  # the last one may have more samples
+    return sum(lines[file] for file in done), source.without(frozenset(done))
 
 
 def chunk_size(source: Source) -> int:
@@ -182,10 +199,14 @@ def _refuse_too_large(chunk: list[Work], fit: Fit) -> None:
 
 
 def chunked(items: Iterable[Item], size: int, held: Callable[[Item], int] = lambda _: 0) -> Iterator[list[Item]]:
-    """Lists of `size` items, the last one shorter, and those that hold CHUNK_BYTES before."""
+    """Lists of `size` items, the last one shorter, and those that hold CHUNK_BYTES before.
+
+    Where the items break off with an error, what came before it is given first.
+    """
     chunk: list[Item] = []
     total = 0
-    for item in items:
+    waiting = _Breaking(items)
+    for item in waiting:
         chunk.append(item)
         total += held(item)
         if len(chunk) == size or total >= CHUNK_BYTES:
@@ -193,15 +214,20 @@ def chunked(items: Iterable[Item], size: int, held: Callable[[Item], int] = lamb
             chunk, total = [], 0
     if chunk:
         yield chunk
+    waiting.pass_on()
 
 
 def ahead(
     pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], depth: int = 2
 ) -> Iterator[Result]:
-    """function of each item, in order, computed up to `depth` items ahead of the consumer."""
+    """function of each item, in order, computed up to `depth` items ahead of the consumer.
+
+    Where the items break off with an error, what came before it is finished first.
+    """
     waiting: deque[Future[Result]] = deque()
+    given = _Breaking(items)
     try:
-        for item in items:
+        for item in given:
             waiting.append(pool.submit(function, item))
             if len(waiting) > depth:
                 yield waiting.popleft().result()
@@ -210,6 +236,30 @@ def ahead(
     finally:
         for future in waiting:
             future.cancel()
+    given.pass_on()
+
+
+class _Breaking(Generic[Item]):
+    """Items that end where making the next one raises RefineryError; `pass_on` raises it."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        self._error: RefineryError | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        return self
+
+    def __next__(self) -> Item:
+        try:
+            return next(self._items)
+        except RefineryError as error:
+            self._error = error
+            raise StopIteration from error
+
+    def pass_on(self) -> None:
+        """Raise what ended the items, if anything did."""
+        if self._error is not None:
+            raise self._error
 
 
 def _carry_loose(source: Source, sink: Sink, not_carried: list[str]) -> Iterator[Sample]:
@@ -226,12 +276,16 @@ def _carry_loose(source: Source, sink: Sink, not_carried: list[str]) -> Iterator
 
 
 def _without_done(
-    samples: Iterator[Sample], journal: Journal, progress: Callable[[int], None], options: RefineOptions
+    samples: Iterator[Sample],
+    journal: Journal,
+    progress: Callable[[int], None],
+    options: RefineOptions,
+    behind: int,
 ) -> Iterator[Sample]:
     """The samples behind those the journal holds. Raises OutputError if the input is no longer what it was."""
-    for line in journal.lines():
-        sample = next(samples, None)
-        if sample is None or sample.key != line["key"]:
+    for number, line in enumerate(journal.lines()):
+        sample = next(samples, None) if number >= behind else None
+        if number >= behind and (sample is None or sample.key != line["key"]):
             raise OutputError(
                 f"{journal.out}: the input has changed since this job began (sample {line['key']!r} was there, now "
                 f"{sample.key if sample else 'none'!r}); give another --out"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE_OF = {"PIL": "pillow", "tomli_w": "tomli-w"}
-OPTIONAL = {"tensorboard"}
+OPTIONAL = {"aiohttp", "fsspec", "tensorboard"}
 
 
 def imported() -> set[str]:

@@ -9,6 +9,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from refinery.errors import OutputError, SampleError
@@ -57,6 +58,8 @@ class Files:
     scratch: where one process keeps what does not last, so that several can write into `out`; `out/.refinery` if none.
     """
 
+    is_local = True
+
     def __init__(self, out: Path, scratch: Path | None = None) -> None:
         self.out = out
         self.own = out / OWN_FOLDER
@@ -76,40 +79,54 @@ class Files:
         with self.replacing(path, own=True) as temporary:
             temporary.write_bytes(data)
 
-    def copy(self, source: Path, path: str, name: str = "") -> None:
-        """Copy a file's bytes to a relative path. Raises SampleError (of the source, by its name), OutputError."""
+    def copy(self, pieces: Iterator[bytes], path: str) -> None:
+        """Store what `pieces` gives under a relative path. Raises OutputError, and what reading them raises."""
         with self.replacing(path) as temporary, temporary.open("wb") as file:
-            for chunk in chunks(source, name or path):
-                file.write(chunk)
+            for piece in pieces:
+                file.write(piece)
 
-    def read_back(self, path: str) -> bytes:
+    def has(self, path: str) -> bool:
+        """Whether the output has a file of this name."""
+        return (self.out / path).exists()
+
+    def reader(self, path: str) -> BufferedReader:
         """A file of the output. Raises OutputError where it is missing."""
         target = self.target(path)
         try:
-            return target.read_bytes()
+            return target.open("rb")
         except OSError as error:
             raise OutputError(f"{target}: cannot be read back ({reason(error)}); run the same command again") from error
+
+    def read_back(self, path: str) -> bytes:
+        """The same at once."""
+        with self.reader(path) as file:
+            return file.read()
+
+    def place(self, temporary: Path, path: str) -> None:
+        """Give a file that is whole its name in the output. Raises OutputError, OSError."""
+        temporary.replace(self.target(path))
 
     @contextmanager
     def replacing(self, path: str, own: bool = False) -> Iterator[Path]:
         """A temporary file that takes the name `path` if the block ends well. Raises OutputError."""
-        target = self.target(path, own)
+        require_inside(path)
+        target = (self.own if own else self.out) / path
         temporary = self._temporary / f"{self._tag}-{next(self._count)}"
         with output_errors(target):
             self._temporary.mkdir(parents=True, exist_ok=True)
             try:
                 yield temporary
-                temporary.replace(target)
+                if own:
+                    temporary.replace(self.target(path, own))
+                else:
+                    self.place(temporary, path)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
 
     def target(self, path: str, own: bool = False) -> Path:
         """Where a relative path lies in the output, its folder made. Raises OutputError where it would leave it."""
-        parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0] == OWN_FOLDER:
-            raise OutputError(f"{path!r}: not a path inside the output folder; rename it in the dataset")
-        target = (self.own if own else self.out).joinpath(*parts)
+        target = (self.own if own else self.out).joinpath(*require_inside(path))
         if target.parent != self._ready_folder:
             self._make(target.parent)
         return target
@@ -125,6 +142,14 @@ class Files:
         with output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._ready_folder = folder
+
+
+def require_inside(path: str) -> tuple[str, ...]:
+    """The parts of a relative path. Raises OutputError where it would leave the output."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0] == OWN_FOLDER:
+        raise OutputError(f"{path!r}: not a path inside the output folder; rename it in the dataset")
+    return parts
 
 
 def chunks(source: Path, name: str) -> Iterator[bytes]:

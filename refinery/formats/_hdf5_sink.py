@@ -28,6 +28,8 @@ ONTO_OUTPUT = "onto-output"
 class Hdf5Sink:
     """Assembles the same bytes from the same images, in whatever order and however often they were written."""
 
+    is_local = True
+
     def __init__(self, source: Hdf5Files, out: Path, scratch: Path | None = None) -> None:
         self._source = source
         self._files = Files(out, scratch)
@@ -49,7 +51,7 @@ class Hdf5Sink:
             raise OutputError(f"{to}: an HDF5 file is filled in place and takes no further images")
         file, inside = self._source.locate(path)
         if not inside:
-            self._files.copy(self._source.root / file, file)
+            self._files.copy(chunks(self._source.root / file, file), file)
 
     def commit(self, entry: Sample | Loose) -> None:
         """Nothing: files are put together in `finish`."""

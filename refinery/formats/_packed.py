@@ -58,7 +58,7 @@ class PackedFiles:
         parts = path.split("/")
         for at, part in enumerate(parts[:-1], 1):
             file = "/".join(parts[:at])
-            if file == self._only or (self.promises(part) and (self.root / file).is_file()):
+            if file == self._only or (self.promises(part) and self._is_file(file)):
                 return file, "/".join(parts[at:])
         return path, ""
 
@@ -68,3 +68,6 @@ class PackedFiles:
             return
         for folder in Tree(self.root, self.problems).walk():
             yield from (join(folder.path, name) for name in folder.files)
+
+    def _is_file(self, path: str) -> bool:
+        return (self.root / path).is_file()

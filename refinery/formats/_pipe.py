@@ -139,6 +139,8 @@ class _InOrder:
 class UnpackSink(_InOrder):
     """Writes the files of a stream into a folder."""
 
+    is_local = True
+
     def __init__(self, out: Path, scratch: Path | None = None) -> None:
         super().__init__()
         self._files = Files(out, scratch)
@@ -156,6 +158,8 @@ class UnpackSink(_InOrder):
 
 class PipeSink(_InOrder):
     """Writes a tar archive: members of a stream with their own headers, files of a folder with plain ones."""
+
+    is_local = False
 
     def __init__(self, source: Source, out: IO[bytes]) -> None:
         super().__init__()

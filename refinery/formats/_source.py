@@ -73,6 +73,9 @@ class Source(Protocol):
 class Sink(Protocol):
     """A dataset being written. Each file appears whole under its name (temporary name, rename) or not at all."""
 
+    is_local: bool
+    """Whether what was written can be opened as a dataset in the output folder, when all is done."""
+
     def write_image(self, sample: Sample, data: bytes) -> None:
         """Store an image that `encode` made (or that `read` gave, to carry it). Raises OutputError."""
 

@@ -16,11 +16,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import zstandard
 
 from refinery.errors import DatasetError, OutputError
+from refinery.formats._files import chunks, read_whole
 from refinery.formats._packed import PackedFiles
 from refinery.formats._problems import Problems, reason
 from refinery.formats._tar import Member, padded, read_members
@@ -45,20 +46,29 @@ EXPANDING_ERRORS = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
 class Archive:
-    """One archive that is open for reading; closed when nothing refers to it any more. Safe from several threads."""
+    """One archive that is open for reading; closed when nothing refers to it any more. Safe from several threads.
 
-    def __init__(self, path: Path, name: str) -> None:
+    file: at its beginning; may be closed afterwards. Raises DatasetError where it cannot be read.
+    """
+
+    def __init__(self, file: BufferedReader, name: str) -> None:
         self.name = name
         try:
-            with path.open("rb") as file:
-                source = expanded(file)
-                self._fd, self._damage = (
-                    (os.dup(file.fileno()), "") if source is file else _unpacked(source, path, name)
-                )
+            source = expanded(file)
+            self._fd, self._damage = (os.dup(file.fileno()), "") if source is file else _unpacked(source, file, name)
         except OSError as error:
-            raise DatasetError(f"{name}: cannot be read ({reason(error)}); check the file") from error
+            raise _unreadable(name, error) from error
         weakref.finalize(self, os.close, self._fd)
         self.size = os.fstat(self._fd).st_size
+
+    @classmethod
+    def at(cls, path: Path, name: str) -> Self:
+        """Open a file. Raises DatasetError."""
+        try:
+            with path.open("rb") as file:
+                return cls(file, name)
+        except OSError as error:
+            raise _unreadable(name, error) from error
 
     def read(self, offset: int, size: int) -> bytes:
         """So many bytes from there, fewer at the end. Raises OSError."""
@@ -113,27 +123,38 @@ class TarFiles(PackedFiles):
 
     def __init__(self, root: Path, only: str | None = None, left_out: frozenset[str] = frozenset()) -> None:
         super().__init__(root, only, left_out)
-        self._open: OrderedDict[str, Archive] = OrderedDict()
+        self._recent: OrderedDict[str, Archive] = OrderedDict()
+        self._open: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
     def archive(self, path: str) -> Archive:
-        """An archive, open; the last few stay so. Raises DatasetError."""
+        """An archive, open; the last few stay so, and those that somebody holds. Raises DatasetError."""
         with self._lock:
-            if path not in self._open:
-                while len(self._open) >= OPEN_ARCHIVES:
-                    self._open.popitem(last=False)
-                self._open[path] = Archive(self.root / path, path)
-            self._open.move_to_end(path)
-            return self._open[path]
+            archive = self._open.get(path)
+            if archive is None:
+                archive = self._open[path] = Archive.at(self.root / path, path)
+            self._recent[path] = archive
+            self._recent.move_to_end(path)
+            while len(self._recent) > OPEN_ARCHIVES:
+                self._recent.popitem(last=False)
+            return archive
+
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """The content of a file beside the archives. Raises SampleError."""
+        return chunks(self.root / path, path)
+
+    def whole(self, path: str) -> bytes:
+        """The same at once. Raises SampleError, also where it is too large."""
+        return read_whole(self.root / path, path)
 
 
-def _unpacked(source: Any, path: Path, name: str) -> tuple[int, str]:
+def _unpacked(source: Any, packed: BufferedReader, name: str) -> tuple[int, str]:
     """Descriptor of a nameless file with what a compressed archive expands to, and why that is not all of it.
 
     Raises DatasetError for what expands without end, OutputError where there is no room for it.
     """
     damage = ""
-    most = path.stat().st_size * MOST_TIMES_LARGER + SPARED_BYTES
+    most = os.fstat(packed.fileno()).st_size * MOST_TIMES_LARGER + SPARED_BYTES
     with tempfile.TemporaryFile(prefix="refinery-") as file:
         try:
             while piece := source.read1(PIECE_BYTES):
@@ -152,3 +173,7 @@ def _unpacked(source: Any, path: Path, name: str) -> tuple[int, str]:
             damage = " ".join(str(error).split())[:100] or type(error).__name__
         file.flush()
         return os.dup(file.fileno()), damage
+
+
+def _unreadable(name: str, error: OSError) -> DatasetError:
+    return DatasetError(f"{name}: cannot be read ({reason(error)}); check the file")

@@ -22,6 +22,7 @@ class TarSample(Sample):
     """A sample that lies in an archive.
 
     archive: its path in the dataset; empty for a stream. home: what it was read from; the members lie in that alone.
+    opened: the archive itself, which stays open as long as the sample is on its way.
     member: the image. files: all files of the sample's group.
     span: the members from behind the previous sample's image on that go into the output with this one, in order;
     first: how many members of the archive come before them; last: whether the archive ends with them.
@@ -29,6 +30,7 @@ class TarSample(Sample):
 
     archive: str = field(default="", compare=False)
     home: object = field(default=None, compare=False, repr=False)
+    opened: object = field(default=None, compare=False, repr=False)
     member: Member | None = field(default=None, compare=False, repr=False)
     files: tuple[Member, ...] = field(default=(), compare=False, repr=False)
     span: tuple[Member, ...] = field(default=(), compare=False, repr=False)
@@ -42,6 +44,7 @@ def samples_of(
     home: object,
     is_new: Callable[[str], bool],
     leave_out: Callable[[str], None],
+    opened: object = None,
 ) -> Iterator[TarSample | Loose]:
     """The samples of an archive and its files that belong to none, each in its order.
 
@@ -60,7 +63,7 @@ def samples_of(
             loose += group
             _require_few(loose)
             continue
-        found = list(_samples_in(group, pictures, archive, home))
+        found = [replace(sample, opened=opened) for sample in _samples_in(group, pictures, archive, home)]
         if not all(is_new(sample.key) for sample in found):
             leave_out(f"{found[0].image}: a sample of this name came before; it is left out")
             continue

@@ -38,9 +38,9 @@ COPY_BYTES = 1 << 20
 class TarSink:
     """Takes images in any order and writes them in the order of `commit`."""
 
-    def __init__(self, source: TarFiles, out: Path, scratch: Path | None = None) -> None:
-        self._source = source
-        self._files = Files(out, scratch)
+    def __init__(self, source: TarFiles, files: Files) -> None:
+        self._source, self._files = source, files
+        self.is_local = files.is_local
         self._images: dict[int, bytes] = {}
         """By the identity of their member: paths may come twice in an archive."""
         self._growing: _Growing | None = None
@@ -58,7 +58,7 @@ class TarSink:
         if to not in ("", path):
             raise OutputError(f"{to}: an archive keeps its members and takes no further images")
         if not self._is_member(path):
-            self._files.copy(self._source.root / path, path)
+            self._files.copy(self._source.pieces(path), path)
 
     def commit(self, entry: Sample | Loose) -> None:
         """Write the part of the archive that belongs to a sample. Raises OutputError, DatasetError."""
@@ -83,7 +83,7 @@ class TarSink:
     def finish(self) -> None:
         """Carry the archives that have no image, and remove what is left of killed runs."""
         for path in self._source.paths():
-            if self._source.holds(path) and not (self._files.out / path).exists():
+            if self._source.holds(path) and not self._files.has(path):
                 self._carry_whole(path)
         shutil.rmtree(self._spool(""), ignore_errors=True)
         self._files.clean()
@@ -97,13 +97,12 @@ class TarSink:
 
     def _begin(self, entry: TarSample) -> _Growing:
         """The archive up to where this sample begins: empty, or what an interrupted run has written of it."""
-        path = self._spool(entry.archive)
-        finished = self._files.out / entry.archive
+        path, finished = self._spool(entry.archive), entry.archive
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            if entry.first and not path.exists() and finished.exists():  # it was whole, but not noted to be
+            if entry.first and not path.exists() and self._files.has(finished):  # it was whole, but not noted to be
                 copied = path.with_suffix(".tmp")
-                with finished.open("rb") as whole, copied.open("wb") as file:
+                with self._files.reader(finished) as whole, copied.open("wb") as file:
                     _copy(expanded(whole), file)
                 copied.replace(path)
             length = _length_of(path, entry.archive, entry.first) if entry.first else 0
@@ -118,7 +117,7 @@ class TarSink:
             growing.file.write(end_of(growing.file.tell()))
             growing.file.close()
             if not is_compressed(growing.name):
-                growing.path.replace(self._files.target(growing.name))
+                self._files.place(growing.path, growing.name)
                 return
             with (
                 self._files.replacing(growing.name) as temporary,
@@ -192,7 +191,7 @@ def end_of(size: int) -> bytes:
 def _length_of(path: Path, name: str, count: int) -> int:
     """Where member `count` of a growing archive ends. Raises OutputError where it has fewer."""
     if path.exists():
-        for number, member in enumerate(Archive(path, name).members(Problems()), 1):
+        for number, member in enumerate(Archive.at(path, name).members(Problems()), 1):
             if number == count:
                 return member.offset + padded(member.size)
     raise OutputError(f"{path}: holds less than the journal says, as after a power cut; give an empty --out")

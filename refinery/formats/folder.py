@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from refinery import image
 from refinery.errors import DatasetError
-from refinery.formats._files import Files, read_whole
+from refinery.formats._files import Files, chunks, read_whole
 from refinery.formats._grouping import Owners, keys_of, pictures_in
 from refinery.formats._names import is_image_name, stem_of
 from refinery.formats._partners import Partners
@@ -126,6 +126,8 @@ class FolderSource:
 class FolderSink:
     """Writes the same relative paths into another folder, each file whole or not at all."""
 
+    is_local = True
+
     def __init__(self, root: Path, out: Path, scratch: Path | None = None) -> None:
         self._root = root
         self._files = Files(out, scratch)
@@ -136,7 +138,7 @@ class FolderSink:
 
     def carry(self, path: str, to: str = "") -> None:
         """Copy a file byte for byte, to another name if one is given. Raises OutputError, SampleError."""
-        self._files.copy(self._root / path, to or path, path)
+        self._files.copy(chunks(self._root / path, path), to or path)
 
     def commit(self, entry: Sample | Loose) -> None:
         """Nothing: every file is in its place already."""

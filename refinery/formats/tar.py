@@ -6,25 +6,11 @@ all; what an archive holds beside those (links, devices, paths that lead out) is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
-from weakref import WeakValueDictionary
 
-from numpy.typing import NDArray
-
-from refinery import image
-from refinery.errors import DatasetError, SampleError
-from refinery.formats._files import read_whole
-from refinery.formats._problems import Problems, reason
-from refinery.formats._source import Loose
-from refinery.formats._tar import MAX_FILE_BYTES, Member
-from refinery.formats._tar_files import OPEN_ARCHIVES, TarFiles
-from refinery.formats._tar_samples import Names, TarSample, samples_of
-from refinery.formats._tar_sink import TarSink
-from refinery.image import Decoded
-from refinery.sample import Sample
+from refinery.errors import DatasetError
+from refinery.formats._tar_files import TarFiles
+from refinery.formats._tar_source import TarSource
 
 
 def sniff(path: Path) -> bool:
@@ -44,111 +30,3 @@ def open_source(path: Path) -> TarSource:
         lines = files.problems.lines() or [f"{path}: no plain file in it"]
         raise DatasetError(f"{lines[0]}; expected a tar archive of images with the files that belong to them")
     return source
-
-
-class TarSource:
-    """Reads one archive after the other, in code point order; memory is bounded by the names in one archive."""
-
-    takes_variants = False
-    endless = False
-    layout = "tar"
-
-    def __init__(self, files: TarFiles) -> None:
-        self.root = files.root
-        self._files = files
-        self._near: WeakValueDictionary[str, Member] = WeakValueDictionary()
-        """Members of the samples that somebody holds, by path: their files are found without a search."""
-        self._index = lru_cache(OPEN_ARCHIVES)(self._all_of)
-
-    def entries(self) -> Iterator[Sample | Loose]:
-        """Every sample, and every file that belongs to no sample, each file exactly once."""
-        for path in self._files.paths():
-            if not self._files.holds(path):
-                yield Loose(path)
-                continue
-            try:
-                archive = self._files.archive(path)
-            except DatasetError as error:
-                self._files.problems.lose(f"{error}; it is carried as it is, its samples are not refined")
-                yield Loose(path)
-                continue
-            members = self._once(archive.members(self._files.problems), path)
-            for entry in samples_of(members, path, self._files, Names().is_new, self._files.problems.lose):
-                if isinstance(entry, TarSample):
-                    self._near.update({f"{path}/{member.path}": member for member in entry.files})
-                yield entry
-
-    def stream(self) -> Iterator[Sample | Loose]:
-        """The same as `entries`."""
-        return self.entries()
-
-    def read(self, sample: Sample) -> bytes:
-        """The image file's bytes. Raises SampleError."""
-        if isinstance(sample, TarSample) and sample.member is not None and sample.home is self._files:
-            return self._content(sample.archive, sample.member)
-        return self.read_file(sample.image)
-
-    def read_file(self, path: str) -> bytes:
-        """A member or a file beside the archives, whole. Raises SampleError."""
-        archive, inside = self._files.locate(path)
-        if not inside:
-            return read_whole(self.root / path, path)
-        member = self._near.get(path) or self._index(archive).get(inside)
-        if member is None:
-            raise SampleError(f"{path}: not in the archive; check the name")
-        return self._content(archive, member)
-
-    def decode(self, data: bytes, sample: Sample) -> Decoded:
-        """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
-        return image.decode(data, sample.image)
-
-    def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
-        """Encode pixels (H, W, C) uint8 or uint16 as a file of the same format, mode and metadata as `like`."""
-        return image.encode(pixels, like)
-
-    def problems(self) -> list[str]:
-        """What the reading so far found wrong, one line each."""
-        return self._files.problems.lines()
-
-    def lost(self) -> list[str]:
-        """What cannot be carried, one line each."""
-        return self._files.problems.lost()
-
-    def sink(self, out: Path, scratch: Path | None = None) -> TarSink:
-        """A writer of the same archives into the folder `out`."""
-        return TarSink(self._files, out, scratch)
-
-    def file_of(self, sample: Sample) -> str:
-        """The archive that holds a sample."""
-        return self._files.locate(sample.image)[0]
-
-    def without(self, files: frozenset[str]) -> TarSource:
-        """The same dataset without these archives: they are neither read nor written."""
-        return TarSource(self._files.without(files))
-
-    def _once(self, members: Iterator[Member], archive: str) -> Iterator[Member]:
-        """Members without those whose path came before."""
-        names = Names()
-        for member in members:
-            if names.is_new(member.path):
-                yield member
-            else:
-                self._files.problems.lose(f"{archive}/{member.path}: a file of this name came before; it is left out")
-
-    def _all_of(self, archive: str) -> dict[str, Member]:
-        """Every member of an archive by its path: for whoever asks for a file without its sample."""
-        return {member.path: member for member in self._files.archive(archive).members(Problems())}
-
-    def _content(self, archive: str, member: Member) -> bytes:
-        shown = f"{archive}/{member.path}"
-        if member.size > MAX_FILE_BYTES:
-            raise SampleError(
-                f"{shown}: {member.size:,} bytes; files beyond {MAX_FILE_BYTES:,} are not read into memory"
-            )
-        try:
-            data = self._files.archive(archive).read(member.offset, member.size)
-        except OSError as error:
-            raise SampleError(f"{shown}: cannot be read ({reason(error)}); check the archive") from error
-        if len(data) < member.size:
-            raise SampleError(f"{shown}: cut off, {len(data):,} of {member.size:,} bytes; write the archive again")
-        return data

@@ -7,26 +7,36 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from refinery.config import OnDrift, RefineConfig
 from refinery.dataset import open_dataset
-from refinery.errors import DatasetError, UsageError
+from refinery.errors import DatasetError, OutputError, UsageError
 from refinery.formats._pipe import PipeSink, PipeSource, standard_input
+from refinery.formats._remote import StoreOutput, open_address
 from refinery.formats._source import Sink, Source
-from refinery.journal import Journal
+from refinery.formats._store import Store, is_address, shown
+from refinery.formats._tar_source import TarSource
+from refinery.journal import FOLDER, Journal
 from refinery.sample import Sample
 
 PIPE = "-"
 
 
 def open_input(path: str, out: str) -> Source:
-    """A dataset, or for `-` the tar archive that standard input is.
+    """A dataset, on this machine or at an address, or for `-` the tar archive that standard input is.
 
     Raises DatasetError where there is not one image, UsageError where nothing is piped in, or where the dataset's
-    layout cannot become the tar stream that `out` asks for.
+    layout cannot become the tar stream or the archives that `out` asks for, RefineryError where an address does not
+    answer.
     """
     if path != PIPE:
-        source = open_dataset(Path(path))
+        source = open_address(path) if is_address(path) else open_dataset(Path(path))
+        if is_address(out) and source.layout != "tar":
+            raise UsageError(
+                f"--out {shown(out)}: what goes to an address is tar archives, and {path} is {source.layout}; give "
+                "archives (tar --sort=name -cf shard.tar -C FOLDER .), or refine into a folder"
+            )
         if out == PIPE and source.layout != "folder":
             raise UsageError(
                 f"--out -: a tar stream is made of a folder of images or of another stream, and {path} is "
@@ -47,18 +57,26 @@ def open_input(path: str, out: str) -> Source:
 
 def require_ends(config: RefineConfig) -> None:
     """Raises UsageError where the output is missing, the input, inside it, or around it, or cannot be a pipe."""
+    remote = [end for end in (config.source, config.out) if is_address(end)]
+    local = None if config.source in (PIPE, *remote) else Path(config.source)
     if config.report:
-        require_apart(None if config.source == PIPE else Path(config.source), config.report, "--report")
+        require_apart(local, config.report, "--report")
     if config.out == PIPE:
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("--out -: standard output would be a tar archive; pipe it on, or give a folder")
+    elif config.out not in remote:
+        require_apart(local, config.out)
+    elif not config.report:
+        raise UsageError(
+            f"--out {shown(config.out)}: give --report FOLDER too, for the journal that the job goes on by"
+        )
     elif config.source == PIPE:
-        require_apart(None, config.out)
-    else:
-        require_apart(Path(config.source), config.out)
+        raise UsageError(f"--out {shown(config.out)}: a stream goes to a folder or to --out -; pipe that on")
     if config.shard and PIPE in (config.source, config.out):
         raise UsageError("--shard divides a dataset that every part can read; a stream is refined by one job")
-    if config.report and config.out != PIPE:
+    if config.shard and config.source in remote:
+        raise UsageError("--shard divides a dataset on this machine; give each job archives: .../{0000..0099}.tar")
+    if config.report and config.out not in (PIPE, *remote):
         raise UsageError("--report is for --out -; with a folder the report lies in it, under .refinery")
 
 
@@ -88,12 +106,12 @@ def require_apart(source: Path | None, out: str, option: str = "--out") -> Path:
 
 @contextlib.contextmanager
 def working_folder(config: RefineConfig) -> Iterator[Path]:
-    """The folder that the journal lies in: the output, or for a pipe the report's, which is new, or a passing one.
+    """The folder that the journal lies in: the output, or the report's, which is new for a pipe, or a passing one.
 
     Raises UsageError where the report's folder is not empty.
     """
     if config.out != PIPE:
-        yield Path(config.out)
+        yield Path(config.report if is_address(config.out) else config.out)
     elif config.report:
         folder = Path(config.report)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -104,6 +122,25 @@ def working_folder(config: RefineConfig) -> Iterator[Path]:
             yield Path(passing)
 
 
-def open_sink(source: Source, config: RefineConfig, journal: Journal) -> Sink:
+def open_output(config: RefineConfig) -> Store | None:
+    """Where the address that the output goes to leads; None for one on this machine.
+
+    Raises UsageError where nothing can be written there, OutputError where something lies there already.
+    """
+    if not is_address(config.out):
+        return None
+    store = Store(config.out)
+    if not store.takes_files:
+        raise UsageError(f"--out {store.address}: cannot be written to over HTTP; give s3://, gs:// or a folder")
+    if not (Path(config.report) / FOLDER).exists() and store.files():
+        raise OutputError(
+            f"{store.address}: is not empty and no output of a job with this --report; give another --out"
+        )
+    return store
+
+
+def open_sink(source: Source, config: RefineConfig, journal: Journal, store: Store | None) -> Sink:
     """Where refined samples go."""
+    if store is not None:
+        return cast(TarSource, source).sink_into(StoreOutput(store, journal.out, journal.folder))
     return source.sink(journal.out, journal.folder) if config.out != PIPE else PipeSink(source, sys.stdout.buffer)

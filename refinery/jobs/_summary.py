@@ -123,7 +123,7 @@ def delivered_pairs(samples: Sequence[Sample], source: Source, out: Path, labels
     wanted = {sample.key for sample in samples}
     single = Path(samples[0].image).parts[0] if source.layout in ("hdf5", "tar") else ""
     path = out / single if (out / single).is_file() else out
-    layout = "folder" if source.endless else source.layout
+    layout = "folder" if source.layout == "tar stream" else source.layout
     refined: Source = registry.find("format", layout).open_source(path)  # other parts may still be writing there
     pairs: list[Pair] = []
     for entry in source.entries():

@@ -18,12 +18,12 @@ from refinery.config import LabelOverride, OnDrift, RefineConfig
 from refinery.dataset import count_samples, iter_decoded
 from refinery.errors import DatasetError
 from refinery.formats._parts import Part, divide
-from refinery.formats._pipe import PipeSink
 from refinery.formats._source import Sink, Source
+from refinery.formats._store import is_address, shown
 from refinery.formats._variants import with_variants
 from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
-from refinery.jobs._ends import PIPE, open_input, open_sink, require_ends, require_place, working_folder
+from refinery.jobs._ends import PIPE, open_input, open_output, open_sink, require_ends, require_place, working_folder
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
@@ -32,7 +32,7 @@ from refinery.jobs._summary import delivered_pairs, summarise, worst_rows, write
 from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import Journal
 from refinery.labels import open_labels
-from refinery.refine import chunk_size, refine_dataset
+from refinery.refine import chunk_size, past_finished_files, refine_dataset
 from refinery.report.picture import save_png
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
 from refinery.runtime.room import Room
@@ -52,6 +52,7 @@ def refine(
     """
     observer = observer or Silent()
     require_ends(config)
+    store = open_output(config)
     shard = parse_shard(config.shard, os.environ)
     source = open_input(config.source, config.out)
     part = divide(source, shard) if shard else None
@@ -64,16 +65,14 @@ def refine(
     _require_channels(source, model)
     on_drift = _on_drift(config, model, observer)
     require_place(config, on_drift)
-    context = open_context(config.max_drift, config.false_alarms, source, model) if config.check else None
-    labels = open_labels(source, overrides) if config.check else None
     options = RefineOptions(
         model.manifest.channels,
         config.batch_size,
         config.workers,
         chunk,
         on_drift,
-        context,
-        labels,
+        open_context(config.max_drift, config.false_alarms, source, model) if config.check else None,
+        open_labels(source, overrides) if config.check else None,
         config.seed,
     )
     whole = config.variants * (part.total if part else 0 if source.endless else count_samples(source))
@@ -87,30 +86,38 @@ def refine(
         started, before = time.monotonic(), _count_lines(journal)
         if finished is None or source.endless or finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, observer)
-            sink = open_sink(own, config, journal)
-            summary = _stream(own, sink, session, options, journal, Progress(observer, total, before))
+            behind, own = past_finished_files(own, journal)
+            sink = open_sink(own, config, journal, store)
+            summary = _stream(own, sink, session, options, journal, Progress(observer, total, before), behind)
         else:
             observer.say("this job is finished already; nothing was done again")
             summary = finished
         done = summary["samples"] - before
         rate = round(done / max(time.monotonic() - started, 1e-9), 1) if done > 0 else None
-    for line in _notes(summary, context if total else None):
+    for line in _notes(summary, options.context if total else None):
         observer.say(line)
     if shard:
         ended = Report.of(out).state()["finished"]
         observer.say(f"{ended} of {shard.count} parts are finished; refinery inspect {out} puts them together")
+    about = {"images_per_s": rate, "provider": session.provider, "precision": session.precision, "model": model.path}
+    return _result(config, summary, journal, about, shard)
+
+
+def _result(
+    config: RefineConfig, summary: dict[str, Any], journal: Journal, about: dict[str, Any], shard: Shard | None
+) -> dict[str, Any]:
+    """What `refinery refine --json` prints; of a pipe without a report there are no files to name."""
     kept = config.out != PIPE or bool(config.report)
+    picture = journal.folder / WORST
     return {
         **summary,
         "variants": config.variants,
-        "images_per_s": rate,
-        "provider": session.provider,
-        "precision": session.precision,
-        "model": str(model.path),
-        "out": config.out,
+        **about,
+        "model": str(about["model"]),
+        "out": shown(config.out),
         "shard": str(shard) if shard else None,
         "manifest": str(journal.manifest) if kept else None,
-        "worst_picture": str(journal.folder / WORST) if kept and (journal.folder / WORST).exists() else None,
+        "worst_picture": str(picture) if kept and picture.exists() else None,
     }
 
 
@@ -132,7 +139,7 @@ def _say_what_was_found(
     options: RefineOptions,
 ) -> None:
     """The tables printed before work starts."""
-    observer.table(f"refine into {config.out}", _describe(config, source, total, model, session))
+    observer.table(f"refine into {shown(config.out)}", _describe(config, source, total, model, session))
     if options.labels is not None:
         table = look_at_labels(source, options.labels, context=options.context)
         observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
@@ -168,14 +175,20 @@ def _calibrate(
 
 
 def _stream(
-    source: Source, sink: Sink, session: Session, options: RefineOptions, journal: Journal, progress: Progress
+    source: Source,
+    sink: Sink,
+    session: Session,
+    options: RefineOptions,
+    journal: Journal,
+    progress: Progress,
+    behind: int,
 ) -> dict[str, Any]:
     """Refine what is left, sum up, and draw the worst samples."""
-    not_carried = refine_dataset(source, sink, session, options, journal, progress)
-    out = None if isinstance(sink, PipeSink) else journal.out
+    not_carried = refine_dataset(source, sink, session, options, journal, progress, behind)
+    out = journal.out if sink.is_local else None
 
     def delivered(samples: Sequence[Sample]) -> list[Pair]:
-        """Of a pipe, what can be had: its beginning, refined once more."""
+        """Of what went elsewhere, what can be had: the beginning, refined once more."""
         assert options.labels is not None
         if out is not None:
             return delivered_pairs(samples, source, out, options.labels)
@@ -236,7 +249,7 @@ def _identity(
     """What makes two jobs the same: the same bytes come out."""
     return {
         "version": 1,
-        "source": config.source if source.endless else str(Path(config.source).resolve()),
+        "source": shown(config.source) if source.endless else str(Path(config.source).resolve()),
         "layout": source.layout,
         "model_sha256": model.sha256,
         "probe_sha256": _probe_sha256(model),
@@ -251,6 +264,7 @@ def _identity(
         "variants": config.variants,
         "variant_mark": mark,
         "labels": {name: asdict(override) for name, override in sorted(overrides.items())},
+        **({"out": shown(config.out)} if is_address(config.out) else {}),
         **({"shard": str(shard), **part.identity()} if part else {}),
     }
 
@@ -276,7 +290,7 @@ def _describe(config: RefineConfig, source: Source, total: int, model: Artifact,
     }
     may_move = f"{config.max_drift} (--max-drift); a sample that fails is {on_drift[config.on_drift]}"
     return {
-        "input": f"{config.source}: {samples} ({source.layout}){each if config.variants > 1 else ''}",
+        "input": f"{shown(config.source)}: {samples} ({source.layout}){each if config.variants > 1 else ''}",
         "model": f"{model.path} ({model.manifest.method}, {model.manifest.channels} channel(s))",
         "provider": f"{session.provider}, {session.precision}",
         "labels may move": may_move if config.check else "not checked",

@@ -1,0 +1,155 @@
+"""Files at an address (`s3://`, `gs://`, `https://`, whatever fsspec opens): finding, fetching and placing them.
+
+fsspec is the extra `remote`; it is not imported before an address is given.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from refinery.errors import DatasetError, MissingExtraError, OutputError, RefineryError, UsageError
+
+ATTEMPTS, PAUSE_S = 3, 0.5
+TRY_AGAIN_THEMSELVES = ("s3", "s3a", "gs", "gcs")
+"""Protocols whose packages do so, for minutes."""
+MAX_FILES = 1_000_000
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+(::[a-zA-Z][a-zA-Z0-9+.-]+)*://")
+_SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\")]*")
+_TODO: dict[type[Exception], str] = {
+    FileNotFoundError: "check the address",
+    PermissionError: "check your credentials",
+}
+"""Errors that do not pass, and what to do."""
+Done = TypeVar("Done")
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an address rather than a path: `s3://bucket/shards`."""
+    return _ADDRESS.match(text) is not None
+
+
+def shown(address: str) -> str:
+    """An address without user, password and what follows a `?`, which may be secret and differs from day to day."""
+    return _SECRETS.sub("", address)
+
+
+class Store:
+    """The files below one address.
+
+    Raises UsageError for a protocol that fsspec does not know, MissingExtraError where a package is missing.
+    """
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._query = f"?{parts.query}" if parts.query else ""
+        self.address = shown(address).rstrip("/")
+        self._attempts = 1 if parts.scheme in TRY_AGAIN_THEMSELVES else ATTEMPTS
+        self._system, base = _opened(urlunsplit(parts._replace(query="", fragment="")))
+        self._base = base.rstrip("/")
+        self.takes_files = parts.scheme not in ("http", "https")
+        """Whether files can be placed there."""
+
+    def files(self) -> list[str]:
+        """Names of all files, relative to the address. Raises RefineryError where it does not answer."""
+        found = self._again(lambda: self._system.find(self._base), f"{self.address}: cannot be listed")
+        if len(found) > MAX_FILES:
+            raise DatasetError(
+                f"{self.address}: more than {MAX_FILES:,} files; name some of them: .../shard-{{0000..0999}}.tar"
+            )
+        start = f"{self._base}/"
+        return sorted(full.removeprefix(start) for full in found if full.startswith(start))
+
+    def fetch(self, name: str) -> BufferedReader:
+        """A file's content, all of it, in a nameless file on this machine.
+
+        Raises OutputError where there is no room for it, RefineryError where it cannot be had, however often asked.
+        """
+        full, what = f"{self._base}/{name}{self._query}", f"{self.address}/{name}: cannot be fetched"
+        with tempfile.TemporaryDirectory(prefix="refinery-") as folder:
+            path = Path(folder) / "file"
+            self._again(lambda: self._system.get_file(full, str(path)), what)
+            file, expected = path.open("rb"), self._size(full)
+            if expected is not None and path.stat().st_size != expected:
+                file.close()
+                raise RefineryError(
+                    f"{what} (got {path.stat().st_size:,} of {expected:,} bytes); run the same command again"
+                )
+            return file
+
+    def place(self, path: Path, name: str) -> None:
+        """Store a file of this machine under a name below the address. Raises OutputError."""
+        full = f"{self._base}/{name}"
+
+        def put() -> None:
+            try:
+                self._system.put_file(str(path), full)
+            except FileNotFoundError:  # a store with true folders
+                self._system.makedirs(full.rpartition("/")[0], exist_ok=True)
+                self._system.put_file(str(path), full)
+
+        self._again(put, f"{self.address}/{name}: cannot be written", OutputError)
+
+    def _again(self, action: Callable[[], Done], what: str, kind: type[RefineryError] = RefineryError) -> Done:
+        """What an action gives, tried several times: each store has errors of its own, and most pass."""
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return action()
+            except Exception as error:
+                if _is_disk_full(error):
+                    raise OutputError(
+                        f"{what}: no room in {tempfile.gettempdir()}; make some there, or set TMPDIR, and run the same "
+                        "command again"
+                    ) from error
+                if attempt == self._attempts or type(error) in _TODO:
+                    said = " ".join(shown(str(error)).split())[:200] or type(error).__name__
+                    todo = _TODO.get(type(error), "run the same command again")
+                    raise kind(f"{what} ({said}); {todo}") from error
+            time.sleep(PAUSE_S * 2**attempt)
+        raise AssertionError
+
+    def _size(self, full: str) -> int | None:
+        try:
+            return cast("int | None", self._system.size(full))
+        except Exception:  # a server need not tell
+            return None
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    """fsspec's file system and what it calls this address."""
+    shown_address, protocol = shown(address), address.partition("://")[0]
+    for package in ("fsspec", "s3fs", "gcsfs", "aiobotocore"):
+        logging.getLogger(package).addHandler(logging.NullHandler())  # their errors come up as ours
+    try:
+        from fsspec.core import url_to_fs
+
+        system, base = url_to_fs(address, **_options(protocol))
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{shown_address}: addresses need the extra remote ({error}); pip install 'refinery[remote]'"
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"{shown_address}: {error}; expected s3://, gs://, https://, or another that fsspec opens"
+        ) from error
+    return system, base
+
+
+def _options(protocol: str) -> dict[str, Any]:
+    """Over HTTP, a download may take as long as it goes on, and proxies are those of the environment."""
+    if protocol not in ("http", "https"):
+        return {}
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=30, sock_read=60), "trust_env": True}}
+
+
+def _is_disk_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (28, 122)
