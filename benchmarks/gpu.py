@@ -9,7 +9,7 @@ as in the stream. The first batch of a shape stands apart: it is what each new s
 from __future__ import annotations
 
 import argparse
-import shutil
+import itertools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -33,11 +33,10 @@ def contenders(work: Path, shape: tuple[int, int, int], count: int, provider: st
     make_dataset(work / "synth", shape, count)
     make_artifact(work / "model", shape[2])
 
+    outs = (work / f"out{i}" for i in itertools.count())
+
     def job(check: bool) -> float:
-        shutil.rmtree(work / "out", ignore_errors=True)
-        config = RefineConfig(
-            str(work / "synth"), str(work / "out"), str(work / "model"), provider=provider, check=check
-        )
+        config = RefineConfig(str(work / "synth"), str(next(outs)), str(work / "model"), provider=provider, check=check)
         return count / timed(lambda: refine(config))
 
     whole = {"refinery": lambda: job(True), "refinery, no checks": lambda: job(False)}

@@ -18,6 +18,7 @@ of yours, whose probe then counts. Beside the rates stand CPU seconds, which oth
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import tarfile
@@ -128,9 +129,11 @@ def contenders(work: Path, shape: tuple[int, int, int], count: int) -> dict[str,
     def ort_run(images: np.ndarray) -> np.ndarray:
         return ort.run(None, {"synthetic": images})[0]
 
+    outs = (work / f"out{i}" for i in itertools.count())
+
     def fresh(run: Callable[[Path], object], images: int = count) -> float:
-        out = work / "out"
-        shutil.rmtree(out, ignore_errors=True)
+        """Into a new folder: for seconds after files were deleted, ext4 is slow to create some (1 ms each)."""
+        out = next(outs)
         return images / timed(lambda: run(out))
 
     def ours(dataset: Path, check: bool) -> float:
@@ -175,15 +178,20 @@ def stages(source: Path, model: Path, count: int, out: Path, provider: str = "au
     arrays = [work.synthetic for work in works]
     pairs = [Pair(work.sample, work.synthetic, work.synthetic, work.labels) for work in works]
     pixels = [from_float(array, 8) for array in arrays]
-    context, sink = CheckContext(), data.sink(out)
+    context, sinks = CheckContext(), (data.sink(out / str(i)) for i in itertools.count())
 
     def on_threads(function: Callable[[int], object]) -> float:
         with ThreadPoolExecutor(cores()) as pool:
             return len(samples) / timed(lambda: list(pool.map(function, range(len(samples)))))
 
-    def write(i: int) -> None:
-        sink.write_image(samples[i], data.encode(pixels[i], works[i].decoded))
-        sink.carry(samples[i].sidecars[0])
+    def write_all() -> float:
+        sink = next(sinks)
+
+        def write(i: int) -> None:
+            sink.write_image(samples[i], data.encode(pixels[i], works[i].decoded))
+            sink.carry(samples[i].sidecars[0])
+
+        return on_threads(write)
 
     def refine_all() -> None:
         with ThreadPoolExecutor(session.streams) as pool:
@@ -193,7 +201,7 @@ def stages(source: Path, model: Path, count: int, out: Path, provider: str = "au
         "read, decode and parse alone": lambda: on_threads(lambda i: prepare(data, samples[i], options)),
         "model alone": lambda: len(arrays) / timed(refine_all),
         "checks alone": lambda: len(pairs) / timed(lambda: run_checks(pairs, context)),
-        "encode and write alone": lambda: on_threads(write),
+        "encode and write alone": write_all,
     }
 
 
@@ -205,10 +213,11 @@ def cost_of_checks(source: Path, model: Path, out: Path, repeats: int) -> dict[s
     cpu_s: dict[str, list[float]] = {"with checks": [], "without": []}
     last: dict[str, object] = {}
 
+    outs = (out / str(i) for i in itertools.count())
+
     def job(name: str) -> float:
-        shutil.rmtree(out, ignore_errors=True)
         started = time.process_time()
-        config = RefineConfig(str(source), str(out), str(model), check=name == "with checks")
+        config = RefineConfig(str(source), str(next(outs)), str(model), check=name == "with checks")
         wall_s = timed(lambda: last.update({name: refine(config)}))
         cpu_s[name].append(round(time.process_time() - started, 2))
         return last[name]["samples"] / wall_s

@@ -1,7 +1,8 @@
 """The stream: read -> decode -> batch -> refine -> check -> encode -> write, in order, bounded, nothing dropped.
 
-Threads prepare the next chunk and finish the last one while the model runs. A chunk is a few dozen samples; what a
-sample's result is does not depend on the chunk it was in.
+Threads prepare the next chunk and finish the last one while the model runs, and the model has the batches of the next
+chunk before it is done with one, so that it never waits. A chunk is a few dozen samples; what a sample's result is does
+not depend on the chunk it was in.
 """
 
 from __future__ import annotations
@@ -62,11 +63,13 @@ def refine_dataset(
         threadpool_limits(1, user_api="blas"),  # the checks' own threads would fight the model's for the cores
         ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool,
         ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams,
+        ThreadPoolExecutor(2, thread_name_prefix="drive") as drivers,
     ):
         chunks = chunked(samples, options.chunk_samples, held_bytes)
         prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
         parts = whole_chunks(source, prepared, options)
-        refined = (refine_chunk(session, part, options, streams) for part in parts)
+        several = options.chunk_samples > 1  # of large images one at a time: each takes a GB
+        refined = ahead(drivers, lambda part: refine_chunk(session, part, options, streams), parts, int(several))
         for works, lines in ahead(pool, lambda works: (works, delivery.finish(works)), refined):
             for work in works:
                 sink.commit(work.sample)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from fnmatch import fnmatchcase
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -90,9 +91,9 @@ class StoreFiles(TarFiles):
         """An archive, fetched; the last few are held. Raises DatasetError where it is none, RefineryError."""
         return self._held.archive(path)
 
-    def ahead(self, path: str) -> None:
-        """Begin to fetch an archive that will be asked for."""
-        self._held.begin(path)
+    def ahead(self, path: str) -> Future[Archive]:
+        """Begin to fetch an archive that will be asked for; it is held as long as the answer is."""
+        return self._held.begin(path)
 
     def pieces(self, path: str) -> Iterator[bytes]:
         """The content of a file beside the archives. Raises RefineryError."""
@@ -130,8 +131,9 @@ class Held:
             known = self._recent.pop(path, None)
             future = known or Future[Archive]()
             self._recent[path] = future
-            while len(self._recent) > HELD_ARCHIVES:
-                self._recent.popitem(last=False)
+            done = [name for name, each in self._recent.items() if each.done()]
+            for name in done[: max(0, len(self._recent) - HELD_ARCHIVES)]:
+                del self._recent[name]
             if known is None and (archive := self._open.get(path)) is not None:
                 future.set_result(archive)
         if known is None and not future.done():
@@ -165,6 +167,8 @@ class StoreSource(TarSource):
 
     endless = True
     _files: StoreFiles
+    _needed: list[object]
+    """The archive that is read and the next one, so that nothing makes them go before their samples come."""
 
     def entries(self) -> Iterator[Sample | Loose]:
         """The files beside the archives and the first samples, the same at every call."""
@@ -183,9 +187,9 @@ class StoreSource(TarSource):
         following = filter(self._files.holds, paths)
         next(following, None)
         for path in paths:
-            if self._files.holds(path) and (ahead := next(following, None)) is not None:
-                self._files.archive(path)  # first things first: the way is shared
-                self._files.ahead(ahead)
+            if self._files.holds(path):
+                own = self._files.archive(path)  # first things first: the way is shared
+                self._needed = [own, *(self._files.ahead(each) for each in islice(following, 1))]
             yield from self._entries_of(path)
 
 
