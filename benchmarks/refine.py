@@ -157,7 +157,9 @@ def contenders(work: Path, shape: tuple[int, int, int], count: int) -> dict[str,
     return timings | stages(source, model, count, work / "written")
 
 
-def stages(source: Path, model: Path, count: int, out: Path, provider: str = "auto") -> dict[str, Callable[[], float]]:
+def stages(
+    source: Path, model: Path, count: int, out: Path, provider: str = "auto", precision: str = "auto"
+) -> dict[str, Callable[[], float]]:
     """Each stage of the stream by itself, on the threads that it has there."""
     from refinery import artifact
     from refinery.checks import CheckContext, run_checks
@@ -170,7 +172,7 @@ def stages(source: Path, model: Path, count: int, out: Path, provider: str = "au
     from refinery.sample import Pair
     from refinery.work import RefineOptions
 
-    session = open_session(artifact.load(model), provider, "auto", streams=cores())
+    session = open_session(artifact.load(model), provider, precision, streams=cores())
     data = open_dataset(source)
     samples = list(data.entries())[: min(count, 256)]
     options = RefineOptions(artifact.load(model).manifest.channels, labels=open_labels(data))

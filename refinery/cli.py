@@ -168,10 +168,10 @@ def refine(
         str | None, typer.Option("--model", help="Run, artifact or refiner.onnx.", show_default="newest under ./runs")
     ] = None,
     provider: Annotated[
-        str | None, typer.Option("--provider", help="auto, cuda, openvino or cpu.", show_default="auto")
+        str | None, typer.Option("--provider", help="auto, tensorrt, cuda, openvino or cpu.", show_default="auto")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="auto, fp32 or bf16.", show_default="auto")
+        str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16.", show_default="auto")
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Images an inference.", show_default="by size")

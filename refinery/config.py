@@ -24,8 +24,8 @@ from refinery.sample import LabelType
 
 Device = Literal["auto", "cpu", "cuda"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
-RefinePrecision = Literal["auto", "fp32", "bf16"]
-Provider = Literal["auto", "cuda", "openvino", "cpu"]
+RefinePrecision = Literal["auto", "fp32", "bf16", "fp16"]
+Provider = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 OnDrift = Literal["soften", "quarantine", "keep", "fail"]
 Config = TypeVar("Config")
 
@@ -126,9 +126,9 @@ class RefineConfig:
     model: str = ""
     """Run, artifact or refiner.onnx; empty: the newest finished run under ./runs."""
     provider: Provider = "auto"
-    """auto, cuda, openvino or cpu; auto takes the first that starts, in this order."""
+    """auto, cuda, openvino or cpu; auto takes the first of these that starts. tensorrt: on CUDA, where installed."""
     precision: RefinePrecision = "auto"
-    """auto, fp32 or bf16; auto takes bf16 where OpenVINO and the CPU have it."""
+    """auto, fp32, bf16 (OpenVINO) or fp16 (CUDA, TensorRT); auto takes bf16 where OpenVINO and the CPU have it."""
     batch_size: int = 0
     """Images per inference; 0: chosen by image size."""
     workers: int = 0

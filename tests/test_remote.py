@@ -126,6 +126,13 @@ def test_a_folder_of_archives_goes_to_an_address_checked_and_packed(memory, tmp_
     assert result["power"]
     assert refine(source, tmp_path / "local", model).exit_code == 0
     assert contents(memory) == tree_of(tmp_path / "local")
+    told = refinery("inspect", tmp_path / "report")
+    assert told.exit_code == 0, told.stderr
+    assert f"report     of {source}, refined into memory://out" in told.stdout
+    assert "samples    60: 60 refined, 0 rejected, 0 quarantined" in told.stdout
+    assert "disc.center: moved" in told.stdout
+    line = error_of(refinery("inspect", tmp_path / "report", "--real", source))
+    assert "is a report without images" in line
 
 
 @pytest.mark.parametrize(

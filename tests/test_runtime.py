@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import blur, model
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from refinery.artifact import Artifact, Manifest
 from refinery.errors import ModelError, ProviderError, RefineryError
+from refinery.export import to_onnx
+from refinery.networks.resnet_refiner import ResnetRefiner
 from refinery.runtime.batching import batch_size, by_shape, refine_images
+from refinery.runtime.gpu import in_half
 from refinery.runtime.session import open_session
 
 CUDA = any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg"))
@@ -99,9 +103,11 @@ def test_auto_starts_something_and_says_what():
 
 
 @pytest.mark.skipif(CUDA, reason="needs a machine without CUDA")
-def test_cuda_asked_for_and_not_there_is_an_error_never_a_fallback(capfd):
-    with pytest.raises(ProviderError, match=r"^provider cuda does not start") as caught:
-        open_session(artifact(model()), "cuda", "auto")
+@pytest.mark.parametrize("precision", ["auto", "fp16"])
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_gpu_asked_for_and_not_there_is_an_error_never_a_fallback(provider, precision, capfd):
+    with pytest.raises(ProviderError, match=rf"^provider {provider} does not start") as caught:
+        open_session(artifact(model()), provider, precision)
     assert "use --provider auto, openvino or cpu" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().out == ""
@@ -109,11 +115,43 @@ def test_cuda_asked_for_and_not_there_is_an_error_never_a_fallback(capfd):
 
 @pytest.mark.parametrize(
     ("provider", "message"),
-    [("cpu", "the cpu provider has no bf16 convolution"), ("cuda", "the cuda provider runs fp32 here")],
+    [("cpu", "the cpu provider has no bf16 convolution"), ("cuda", "the cuda provider runs fp32 and fp16")],
 )
 def test_bf16_where_it_does_not_run(provider, message):
     with pytest.raises(ProviderError, match=message):
         open_session(artifact(model()), provider, "bf16")
+
+
+@pytest.mark.skipif(CUDA, reason="needs a machine without CUDA")
+@pytest.mark.parametrize("provider", ["cpu", "openvino", "auto"])
+def test_fp16_is_for_gpus(provider):
+    with pytest.raises(ProviderError, match="--precision fp32 or auto"):
+        open_session(artifact(model()), provider, "fp16")
+
+
+def test_a_network_in_half_precision_takes_and_gives_fp32_and_differs_by_less_than_a_level():
+    import onnxruntime
+
+    whole = to_onnx(ResnetRefiner(3, latent=4, tone=True).eval(), 3, "simgan")
+    half = in_half(whole)
+    assert len(half) < 0.6 * len(whole)
+    assert not any("transformers" in folder for folder in sys.path)
+    given = np.random.default_rng(0).uniform(-1, 1, (2, 3, 40, 56)).astype(np.float32)
+    results = []
+    for data in (whole, half):
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        names = [value.name for value in session.get_inputs()]
+        fed = dict(zip(names, [given, np.full((2, 4), 0.5, np.float32)], strict=False))
+        results.append(session.run(None, fed)[0])
+    assert results[1].dtype == np.float32
+    assert 0 < np.abs(results[0] - results[1]).max() < 1 / 127.5
+
+
+def test_weights_beyond_half_precision_are_refused():
+    big = numpy_helper.from_array(np.array(1e6, np.float32), "big")
+    nodes = [helper.make_node("Mul", ["synthetic", "big"], ["refined"])]
+    with pytest.raises(ModelError, match="more than fp16 holds; use --precision fp32"):
+        in_half(model(nodes, initialisers=[big]))
 
 
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from stream import error_of, manifest, refine, refine_json, refinery, scene, tree_of, write_gaze, write_refiner
 from test_noise import noisy
 
+from refinery.dataset import open_dataset
 from refinery.formats import folder
 from refinery.formats._source import Loose, Source
 from refinery.formats._variants import free_mark, variant_of, with_variants
@@ -293,3 +294,86 @@ def test_parts_and_pipes_give_the_same_variants(job, tmp_path):
     done = subprocess.run([sys.executable, "-m", "refinery", *map(str, command)], capture_output=True, timeout=120)
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         assert {info.name: archive.extractfile(info).read() for info in archive} == tree_of(tmp_path / "one")
+
+
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_in_archives_the_members_of_each_variant_follow_its_sample(job, packed, tmp_path):
+    source, model = job
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for number, keys in (("0", range(5)), ("1", range(5, 9))):
+        with tarfile.open(shards / f"{number}.tar{packed}", f"w:{packed[1:]}") as archive:
+            add(archive, "about.txt", b"loose")
+            for i in keys:
+                for path, name in (("images", "png"), ("labels", "json"), ("masks", "seg.png")):
+                    suffix = name.rpartition(".")[2]
+                    add(archive, f"{i:04d}.{name}", (source / path / f"{i:04d}.{suffix}").read_bytes())
+            add(archive, "last.txt", b"loose")
+    out, one = tmp_path / "out", tmp_path / "one"
+    code, result = refine_json(shards, out, model, "--variants", 3)
+    assert (code, result["samples"], result["variants"]) == (0, 27, 3)
+    assert refine(shards, one, model).exit_code == 0
+    first, whole = members(one / f"0.tar{packed}"), members(out / f"0.tar{packed}")
+    assert [name for name in whole if "_v" not in name] == list(first)
+    assert {name: data for name, data in whole.items() if name in first} == first
+    three = [f"0003{mark}.{end}" for mark in ("", "_v1", "_v2") for end in ("png", "json", "seg.png")]
+    assert [name for name in whole if name.startswith("0003")] == three
+    assert whole["0003_v2.json"] == whole["0003.json"]
+    assert len({whole[f"0003{mark}.png"] for mark in ("", "_v1", "_v2")}) > 1
+    folder_line = manifest_of(source, tmp_path, model)["images/0003_v2.png"]
+    assert manifest(out)[f"0.tar{packed}/0003_v2.png"]["labels"][0]["verdict"] == folder_line["labels"][0]["verdict"]
+    again = open_dataset(out)
+    assert len(groups(again)) == 27
+    assert groups(again)[f"1.tar{packed}/0007_v1"][1] == {f"1.tar{packed}/0007_v1.{end}" for end in ("json", "seg.png")}
+    told = refinery("inspect", out, "--json")
+    assert told.exit_code == 0, told.stderr
+    for index in (2, 1):
+        part = ("--variants", 3, "--shard", f"{index}/2")
+        assert refine(shards, tmp_path / "parts", model, *part).exit_code == 0
+    assert tree_of(tmp_path / "parts") == tree_of(out)
+    for noted in (1, 4, 14, 15, 20):
+        broken_off(shards, out, tmp_path / f"broken{noted}", model, noted)
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime = len(data), 1_700_000_000
+    archive.addfile(info, io.BytesIO(data))
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as archive:
+        return {info.name: archive.extractfile(info).read() for info in archive}
+
+
+def manifest_of(source: Path, folder: Path, model: Path) -> dict[str, dict]:
+    assert refine(source, folder / "as-folder", model, "--variants", 3).exit_code == 0
+    return manifest(folder / "as-folder")
+
+
+def broken_off(shards: Path, whole: Path, out: Path, model: Path, noted: int) -> None:
+    """A job that was killed when so many lines were noted, and all was written ahead of them, ends the same."""
+    shutil.copytree(whole, out)
+    own = out / ".refinery"
+    lines = (own / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (own / "manifest.jsonl").write_text("".join(lines[:noted]))
+    (own / "summary.json").unlink()
+    assert refine(shards, out, model, "--variants", 3).exit_code == 0
+    assert tree_of(out) == tree_of(whole)
+    assert (own / "manifest.jsonl").read_text() == "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.jpg", "a.png"], "a.png: one of several images of a sample"),
+        (["a.rgb.png", "a.json"], "a.rgb.png: a name with several dots"),
+    ],
+)
+def test_archives_whose_samples_variants_would_part_are_refused(names, message, job, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in names:
+            add(archive, name, b"{}" if name.endswith(".json") else PICTURE)
+    done = refine(tmp_path / "a.tar", tmp_path / "out", job[1], "--variants", 2)
+    assert done.exit_code == 2
+    assert message in error_of(done)

@@ -166,6 +166,7 @@ class StoreSource(TarSource):
     """Reads one archive after the other while the next one is fetched."""
 
     endless = True
+    takes_variants = False
     _files: StoreFiles
     _needed: list[object]
     """The archive that is read and the next one, so that nothing makes them go before their samples come."""

@@ -50,13 +50,8 @@ class TarSink:
         if isinstance(sample, TarSample):
             self._images[id(sample.member)] = data
 
-    def carry(self, path: str, to: str = "") -> None:
-        """Copy a file beside the archives; members come with `commit`, and take no other name.
-
-        Raises OutputError, SampleError.
-        """
-        if to not in ("", path):
-            raise OutputError(f"{to}: an archive keeps its members and takes no further images")
+    def carry(self, path: str, to: str = "") -> None:  # noqa: ARG002
+        """Copy a file beside the archives; members come with `commit`. Raises OutputError, SampleError."""
         if not self._is_member(path):
             self._files.copy(self._source.pieces(path), path)
 

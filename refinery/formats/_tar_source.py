@@ -26,7 +26,7 @@ from refinery.sample import Sample
 class TarSource:
     """Reads one archive after the other, in code point order; memory is bounded by the names in one archive."""
 
-    takes_variants = False
+    takes_variants = True
     endless = False
     layout = "tar"
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from refinery.errors import UsageError
 from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails
 from refinery.formats._source import Loose, Sink, Source
+from refinery.formats._tar_samples import TarSample
+from refinery.formats._tar_variants import Appended, require_single
 from refinery.image import Decoded
 from refinery.sample import Sample
 
@@ -41,8 +43,11 @@ def free_mark(source: Source, count: int) -> str:
             f"--variants {count}: the {source.layout} layout of {source.root} takes no further images; refine it "
             "several times, with --seed 1, --seed 2 and an --out of their own"
         )
-    taken, longest = set[str](), ""
+    taken, longest, before = set[str](), "", None
     for entry in source.entries():
+        if isinstance(entry, TarSample):
+            require_single(entry, before)
+            before = entry
         for path in (entry.image, *entry.sidecars) if isinstance(entry, Sample) else (entry.path,):
             taken.update(found.lower() for found in _MARKED.findall(path))
             longest = max(longest, _file(path), key=lambda name: len(os.fsencode(name)))
@@ -73,10 +78,13 @@ class VariantSource:
 
     def entries(self) -> Iterator[Sample | Loose]:
         """Every sample followed by its variants, and every file that belongs to no sample."""
+        appended = Appended()
         for entry in self._source.entries():
-            yield entry
-            if isinstance(entry, Sample):
-                yield from (variant_of(entry, number, self._mark) for number in range(1, self._count))
+            if isinstance(entry, Loose):
+                yield entry
+                continue
+            more = [variant_of(entry, number, self._mark) for number in range(1, self._count)]
+            yield from appended.place(entry, more) if isinstance(entry, TarSample) else (entry, *more)
 
     def read(self, sample: Sample) -> bytes:
         """The image of the sample that it is a variant of. Raises SampleError."""

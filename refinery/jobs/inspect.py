@@ -52,6 +52,8 @@ def inspect(
         found = _inspect_run(path, config)
     elif _is_model(path):
         found = _inspect_artifact(path)
+    elif (record := _report_at(path)) is not None:
+        found = _inspect_report(path, record, config)
     else:
         found = _inspect_dataset(path, looking)
     if config.html:
@@ -96,6 +98,30 @@ def _inspect_artifact(path: Path) -> dict[str, Any]:
     artifact = artifacts.load(path)
     manifest = dataclasses.asdict(artifact.manifest)
     return {"kind": "artifact", "model": str(artifact.path), "bytes": len(artifact.model), "manifest": manifest}
+
+
+def _report_at(path: Path) -> Record | None:
+    """What refine said about an output that went elsewhere; None where the folder holds more than that."""
+    if not (path / FOLDER).is_dir() or any(entry.name != FOLDER for entry in path.iterdir()):
+        return None
+    return read_record(path)
+
+
+def _inspect_report(path: Path, record: Record, config: InspectConfig) -> dict[str, Any]:
+    if config.real or config.utility or config.synthetic:
+        raise UsageError(f"{path}: is a report without images; expected the refined dataset itself to look at")
+    found: dict[str, Any] = {
+        "kind": "report",
+        "report": str(path),
+        "source": record.job.get("source", ""),
+        "out": record.job.get("out", "-"),
+        "finished": record.summary is not None,
+    }
+    if record.parts:
+        found["parts"] = record.parts
+    if record.picture:
+        found["worst_picture"] = str(record.picture)
+    return found | (record.summary or {})
 
 
 def _inspect_run(path: Path, config: InspectConfig) -> dict[str, Any]:

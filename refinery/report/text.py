@@ -139,8 +139,18 @@ def realism_rows(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def inspect_text(found: Mapping[str, Any]) -> str:
     """What inspect found out, for people."""
-    writers = {"run": _run_lines, "artifact": _artifact_lines}
+    writers = {"run": _run_lines, "artifact": _artifact_lines, "report": _report_lines}
     return "\n".join(writers.get(found["kind"], _dataset_lines)(found))
+
+
+def _report_lines(found: Mapping[str, Any]) -> list[str]:
+    lines = [f"report     of {found['source']}, refined into {found['out']}", *_parts_lines(found)]
+    if not found["finished"]:
+        return [*lines, "not finished; the same command goes on with it"]
+    lines += [f"samples    {found['samples']:,}: {delivered_text(found)}"]
+    lines += [f"labels     {verdict_text(found['verdicts'])}", *_softened_lines(found), *_failure_lines(found)]
+    lines += [*_label_lines(found["drift"]), *_power_lines(found.get("power", {})), *_worst_lines(found["worst"])]
+    return lines + ([f"worst      {found['worst_picture']}"] if "worst_picture" in found else [])
 
 
 def _run_lines(found: Mapping[str, Any]) -> list[str]:

@@ -1,15 +1,19 @@
 """A refiner loaded into an execution provider: CUDA, OpenVINO or the CPU; what was chosen is known, never guessed.
 
-ONNX Runtime runs CUDA and CPU. OpenVINO runs through its own runtime, not through ONNX Runtime's plug-in provider:
-the plug-in offers no device on CPUs that are not Intel's, the runtime itself does (measured: docs/dependencies.md).
+ONNX Runtime runs TensorRT, CUDA and CPU. OpenVINO runs through its own runtime, not through ONNX Runtime's plug-in
+provider: the plug-in offers no device on CPUs that are not Intel's, the runtime itself does (measured:
+docs/dependencies.md).
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +24,14 @@ from numpy.typing import NDArray
 from refinery.artifact import Artifact
 from refinery.config import Provider, RefinePrecision
 from refinery.errors import MissingExtraError, ModelError, ProviderError
+from refinery.runtime import gpu
 from refinery.runtime.fit import Fit
 from refinery.runtime.room import Room
 from refinery.runtime.runner import Runner
 
-ProviderName = Literal["cuda", "openvino", "cpu"]
+ProviderName = Literal["tensorrt", "cuda", "openvino", "cpu"]
 _ORDER: tuple[ProviderName, ...] = ("cuda", "openvino", "cpu")
+_NO_HALF = "runs on a CPU, where fp16 is slower than fp32; use --provider cuda, or --precision fp32 or auto"
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,8 @@ def _offered(name: ProviderName, precision: RefinePrecision) -> bool:
     if name == "cuda":
         return precision != "bf16" and _cuda_device_present()
     if name == "openvino":
-        return importlib.util.find_spec("openvino") is not None
-    return precision != "bf16"
+        return precision != "fp16" and importlib.util.find_spec("openvino") is not None
+    return precision not in ("bf16", "fp16")
 
 
 def _cuda_device_present() -> bool:
@@ -98,27 +104,47 @@ def _cuda_device_present() -> bool:
     return any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version"))
 
 
-def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:  # noqa: ARG001
+def _open_gpu(name: ProviderName, artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
     if precision == "bf16":
-        raise ProviderError("the cuda provider runs fp32 here; bf16 runs on openvino; use --precision fp32 or auto")
-    session = _onnxruntime(artifact, "CUDAExecutionProvider", threads)
-    if "CUDAExecutionProvider" not in session.get_providers():
         raise ProviderError(
-            "provider cuda does not start (ONNX Runtime fell back to "
-            f"{session.get_providers()[0]}): it needs an NVIDIA driver, CUDA 13 and cuDNN 9 "
+            f"the {name} provider runs fp32 and fp16; bf16 runs on openvino; use --precision fp32 or auto"
+        )
+    half = precision == "fp16"
+    model = gpu.in_half(artifact.model) if half and name == "cuda" else artifact.model  # TensorRT does it itself
+    if _cuda_device_present():
+        gpu.load_libraries()
+    session = _onnxruntime(replace(artifact, model=model), gpu.providers(name, half), threads)
+    wanted = gpu.TENSORRT if name == "tensorrt" else gpu.CUDA
+    if wanted not in session.get_providers():
+        needs = "TensorRT 10 beside " if name == "tensorrt" else ""
+        raise ProviderError(
+            f"provider {name} does not start (ONNX Runtime fell back to "
+            f"{session.get_providers()[0]}): it needs {needs}an NVIDIA driver, CUDA 13 and cuDNN 9 "
             "(pip install 'refinery[gpu]'); use --provider auto, openvino or cpu"
         )
-    return Session(_OnnxRuntimeRunner(session), "cuda", "fp32")
+    return Session(_OnnxRuntimeRunner(session), name, "fp16" if half else "fp32")
+
+
+def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:  # noqa: ARG001
+    return _open_gpu("cuda", artifact, precision, threads)
+
+
+def _open_tensorrt(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:  # noqa: ARG001
+    return _open_gpu("tensorrt", artifact, precision, threads)
 
 
 def _open_cpu(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:
     if precision == "bf16":
         raise ProviderError("the cpu provider has no bf16 convolution; use --provider openvino, or --precision fp32")
-    session = _onnxruntime(artifact, "CPUExecutionProvider", max(1, threads // streams))
+    if precision == "fp16":
+        raise ProviderError(f"the cpu provider {_NO_HALF}")
+    session = _onnxruntime(artifact, [("CPUExecutionProvider", {})], max(1, threads // streams))
     return Session(_OnnxRuntimeRunner(session), "cpu", "fp32", streams)
 
 
 def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:
+    if precision == "fp16":
+        raise ProviderError(f"the openvino provider {_NO_HALF}")
     core = _import_openvino().Core()
     able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not able:
@@ -151,7 +177,7 @@ def _import_openvino() -> Any:
     return openvino
 
 
-_OPENERS = {"cuda": _open_cuda, "openvino": _open_openvino, "cpu": _open_cpu}
+_OPENERS = {"tensorrt": _open_tensorrt, "cuda": _open_cuda, "openvino": _open_openvino, "cpu": _open_cpu}
 
 
 class _OnnxRuntimeRunner:
@@ -190,7 +216,7 @@ class _OpenVinoRunner:
         return refined
 
 
-def _onnxruntime(artifact: Artifact, provider: str, threads: int) -> Any:
+def _onnxruntime(artifact: Artifact, providers: Sequence[tuple[str, dict[str, Any]]], threads: int) -> Any:
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)  # what matters is read back from the session, not from its log
@@ -198,7 +224,8 @@ def _onnxruntime(artifact: Artifact, provider: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decode and encode need the cores too
     try:
-        return onnxruntime.InferenceSession(artifact.model, options, providers=[provider])
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints when a provider does not start
+            return onnxruntime.InferenceSession(artifact.model, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime raises its own classes
         raise ModelError(
             f"{artifact.path}: ONNX Runtime cannot run it ({_first_line(error)}); export it again"
