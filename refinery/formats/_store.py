@@ -41,6 +41,13 @@ def shown(address: str) -> str:
     return _SECRETS.sub("", address)
 
 
+def overlap(source: str, out: str) -> bool:
+    """Whether what is written at one address could be read at, or stand in the place of, what the other one names."""
+    read, written = (f"{shown(each).rstrip('/')}/" for each in (source, out))
+    folder = read[:-1].rpartition("/")[0] + "/"
+    return read.startswith(written) or written.startswith(read) or folder == written
+
+
 class Store:
     """The files below one address.
 

@@ -15,7 +15,7 @@ from refinery.errors import DatasetError, OutputError, UsageError
 from refinery.formats._pipe import PipeSink, PipeSource, standard_input
 from refinery.formats._remote import StoreOutput, open_address
 from refinery.formats._source import Sink, Source
-from refinery.formats._store import Store, is_address, shown
+from refinery.formats._store import Store, is_address, overlap, shown
 from refinery.formats._tar_source import TarSource
 from refinery.journal import FOLDER, Journal
 from refinery.sample import Sample
@@ -72,6 +72,11 @@ def require_ends(config: RefineConfig) -> None:
         )
     elif config.source == PIPE:
         raise UsageError(f"--out {shown(config.out)}: a stream goes to a folder or to --out -; pipe that on")
+    if config.out in remote and config.source in remote and overlap(config.source, config.out):
+        raise UsageError(
+            f"--out {shown(config.out)}: lies in, around or beside the input {shown(config.source)}, which is never "
+            "changed; give an address of its own"
+        )
     if config.shard and PIPE in (config.source, config.out):
         raise UsageError("--shard divides a dataset that every part can read; a stream is refined by one job")
     if config.shard and config.source in remote:
