@@ -22,6 +22,7 @@ from refinery.shard import Shard
 
 __all__ = ["FOLDER", "Journal", "Line", "finding_from_json", "finding_to_json", "parse_line"]
 Line = dict[str, Any]
+LOST = "lost.json"
 
 
 class Journal:
@@ -66,6 +67,18 @@ class Journal:
             self._file.flush()
         except OSError as error:
             raise OutputError(f"{self.manifest}: {error.strerror}; make room and run the same command again") from error
+
+    def lose(self, lines: Iterable[str]) -> None:
+        """Note what cannot be carried, each line once: a second run may not meet it again."""
+        known = self.lost()
+        path, new = self.folder / LOST, [line for line in lines if line not in known]
+        if new:
+            write_json(path, {"lost": [*known, *new]})
+
+    def lost(self) -> list[str]:
+        """What was noted so far."""
+        found = self._read(LOST, "lost")
+        return list(found["lost"]) if found is not None else []
 
     def write_summary(self, summary: Line) -> None:
         """The job's result; a job with a summary is finished."""

@@ -73,12 +73,14 @@ def refine_dataset(
         for works, lines in ahead(pool, lambda works: (works, delivery.finish(works)), refined):
             for work in works:
                 sink.commit(work.sample)
+            if source.endless and (lost := source.lost()):
+                journal.lose(lost)
             journal.append(lines)
             _stop_if_told(lines, options)
             progress(len(lines))
     progress(0)  # the last place to stop: what comes now is the end of the output
     sink.finish()
-    return not_carried + source.lost()
+    return list(dict.fromkeys([*journal.lost(), *not_carried, *source.lost()]))
 
 
 def past_finished_files(source: Source, journal: Journal) -> tuple[int, Source]:

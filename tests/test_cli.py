@@ -63,7 +63,7 @@ USAGE = {
     ),
     "a provider nobody knows": (
         ("refine", "synth", "--out", "x", "--provider", "gpu"),
-        "error: --provider: got 'gpu', expected one of auto, cuda, openvino, cpu",
+        "error: --provider: got 'gpu', expected one of auto, tensorrt, cuda, openvino, cpu",
     ),
     "a precision nobody knows": (("refine", "synth", "--out", "x", "--precision", "fp8"), "--precision: got 'fp8'"),
     "not a number": (("refine", "synth", "--out", "x", "--workers", "many"), "--workers"),

@@ -5,20 +5,24 @@ from __future__ import annotations
 import functools
 import gzip
 import http.server
+import io
 import json
 import os
 import random
 import signal
 import sys
+import tarfile
 import threading
 import time
 
 import fsspec
 import pytest
+from models import write_artifact
 from stream import error_of, refine, refine_json, refinery, start, tree_of, write_gaze, write_refiner, write_scenes
+from test_noise import noisy
 from test_pipe import archive, scenes
 
-from refinery.formats import _remote, _store
+from refinery.formats import _remote, _store, _tar_files
 from refinery.formats._remote import open_address
 from refinery.formats._store import Store, is_address, shown
 from refinery.sample import Sample
@@ -316,6 +320,150 @@ def test_what_cannot_be_is_one_line(source, out, options, code, message, memory,
     done = refine(source, out, write_refiner(tmp_path), *options)
     assert message in error_of(done)
     assert done.exit_code == code
+
+
+def test_a_report_of_a_job_that_never_began_opens_no_full_address(memory, tmp_path):
+    files, model = shards(2, 2), write_refiner(tmp_path)
+    put(memory, files)
+    put(memory, {"other.tar": b"x"}, "/taken")
+    report = ("--no-check", "--report", tmp_path / "report")
+    assert refine(IN, OUT, write_refiner(tmp_path, "fails"), *report).exit_code == 1
+    assert "memory://taken: is not empty" in error_of(refine(IN, "memory://taken", model, *report))
+    assert contents(memory, "/in") == files
+
+
+def test_an_output_inside_the_input_is_refused_also_as_a_path(tmp_path):
+    source, model = tmp_path / "in", write_refiner(tmp_path)
+    source.mkdir()
+    for name, data in shards(2, 2).items():
+        (source / name).write_bytes(data)
+    done = refine(source, f"file://{source}/sub", model, "--no-check", "--report", tmp_path / "report")
+    assert "lies inside the input" in error_of(done)
+    done = refine(f"file://{source}", source / "sub", model, "--no-check")
+    assert "lies inside the input" in error_of(done)
+
+
+def test_names_with_signs_are_what_they_say(memory, tmp_path):
+    files = {f"{name}.tar": data for name, data in zip(("a#1", "b?2", "c:3 d"), shards().values(), strict=True)}
+    files |= {".gitattributes": b"hidden", "q?.txt": b"a sign"}
+    put(memory, files, "/in#1")
+    memory.pipe_file("/out/other.tar", b"x")
+    model, report = write_refiner(tmp_path), ("--no-check", "--report", tmp_path / "report")
+    done = refine("memory://in#1", "memory://out#2", model, *report)
+    assert done.exit_code == 0, done.stderr
+    assert contents(memory, "/out#2") == undisturbed(tmp_path, files, model)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("shard-000?.tar", ["shard-0000.tar", "shard-0001.tar", "shard-0002.tar"]),
+        ("shard-{0001..0009}*", ["shard-0001.tar", "shard-0002.tar"]),
+    ],
+)
+def test_patterns_of_one_sign_and_with_ranges(pattern, names, memory):
+    put(memory, shards(3, 2))
+    found = [entry.image for entry in open_address(f"{IN}/{pattern}").stream() if isinstance(entry, Sample)]
+    assert list(dict.fromkeys(image.split("/")[0] for image in found)) == names
+
+
+def test_over_http_names_are_written_as_addresses_are(web, tmp_path):
+    folder, address = web
+    data = shards(1)["shard-0000.tar"]
+    (folder / "my shard#1.tar").write_bytes(data)
+    for i, what in enumerate(["", "/my *.tar", "/my%20shard%231.tar"]):
+        done = refine(address + what, tmp_path / f"out{i}", write_refiner(tmp_path), "--no-check")
+        assert done.exit_code == 0, done.stderr
+        assert list(tree_of(tmp_path / f"out{i}")) == ["my shard#1.tar"]
+
+
+def test_folder_markers_and_links_of_listings_are_no_files(memory, monkeypatch):
+    put(memory, shards(1))
+    store = Store(IN)
+    listed = ["/in/", "/in/sub/", "/in/shard-0000.tar"]
+    monkeypatch.setattr(store._system, "find", lambda _: listed)
+    assert store.files() == ["shard-0000.tar"]
+    web = Store("http://127.0.0.1:1/in")
+    monkeypatch.setattr(
+        web._system, "find", lambda _: [f"{web._base}/{name}" for name in ("?C=N;O=D", "", "a%20b.tar")]
+    )
+    assert web.files() == ["a b.tar"]
+
+
+def test_what_was_lost_of_archives_that_are_done_is_not_forgotten(memory, tmp_path, monkeypatch):
+    files, model = shards(4, each=40), write_refiner(tmp_path)
+    linked = io.BytesIO(files["shard-0001.tar"])
+    with tarfile.open(fileobj=linked, mode="a") as tar:
+        info = tarfile.TarInfo("link")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(info)
+    put(memory, files | {"shard-0001.tar": linked.getvalue()})
+    monkeypatch.setattr(_remote, "HEAD_SAMPLES", 32)
+    arguments = (IN, OUT, model, "--report", tmp_path / "report")
+    code, first = refine_json(*arguments)
+    picture = (tmp_path / "report/.refinery/worst.png").read_bytes()
+    assert (code, len(first["not_carried"])) == (3, 1)
+    code, again = refine_json(*arguments)
+    assert (code, again["not_carried"]) == (3, first["not_carried"])
+    assert (tmp_path / "report/.refinery/worst.png").read_bytes() == picture
+
+
+def test_an_archive_that_cannot_be_unpacked_is_carried_and_the_rest_goes_on(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(_tar_files, "SPARED_BYTES", 0)
+    put(memory, shards() | {"shard-0001.tar": gzip.compress(bytes(20_000_000))})
+    code, result = refine_json(IN, tmp_path / "out", write_refiner(tmp_path), "--no-check")
+    assert (code, result["refined"]) == (3, 2 * COUNT)
+    assert (tmp_path / "out/shard-0001.tar").stat().st_size < 100_000
+
+
+def test_variants_of_archives_go_to_an_address(memory, tmp_path):
+    source, model = tmp_path / "in", write_artifact(tmp_path / "model", noisy(), latent=1, deterministic=False)
+    source.mkdir()
+    for name, data in shards(2, 2).items():
+        (source / name).write_bytes(data)
+    options = ("--variants", 2, "--no-check")
+    assert refine(source, OUT, model, *options, "--report", tmp_path / "report").exit_code == 0
+    assert refine(source, tmp_path / "local", model, *options).exit_code == 0
+    assert contents(memory) == tree_of(tmp_path / "local")
+
+
+def test_part_of_a_batch_is_not_the_whole_report(tmp_path):
+    source, model = tmp_path / "in", write_refiner(tmp_path)
+    source.mkdir()
+    for name, data in shards(2, 2).items():
+        (source / name).write_bytes(data)
+    part = ("--no-check", "--report", tmp_path / "report", "--shard")
+    for index, finished in ((1, False), (2, True)):
+        done = refine(source, f"file://{tmp_path}/out", model, *part, f"{index}/2")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(refinery("inspect", tmp_path / "report", "--json").stdout)["finished"] is finished
+
+
+@pytest.mark.parametrize(
+    ("address", "secret"),
+    [
+        ("http://h/a.tar?sig=SECRET", "SECRET"),
+        ("https://admin:p@SECRET@h/a.tar", "SECRET"),
+        ("https://admin:p@SECRET@h/a.tar", "admin"),
+    ],
+)
+def test_no_message_shows_a_secret(address, secret, tmp_path):
+    done = refine(address, "-", write_refiner(tmp_path))
+    assert done.exit_code in (1, 2)
+    assert secret not in done.stderr
+    assert secret not in shown(address)
+
+
+def test_secrets_in_a_stores_own_words_are_hidden():
+    store = Store("memory://k:sEcReT@bucket/in")
+    assert "sEcReT" not in store.address
+    assert store._without_secrets('Invalid bucket name "k:sEcReT@bucket"') == 'Invalid bucket name "...@bucket"'
+
+
+def test_the_report_is_a_folder_on_this_machine(memory, tmp_path):
+    put(memory, shards(1))
+    done = refine(IN, OUT, write_refiner(tmp_path), "--report", "memory://report")
+    assert "give a folder on this machine" in error_of(done)
 
 
 def test_other_commands_say_that_addresses_are_for_refine():

@@ -377,3 +377,19 @@ def test_archives_whose_samples_variants_would_part_are_refused(names, message, 
     done = refine(tmp_path / "a.tar", tmp_path / "out", job[1], "--variants", 2)
     assert done.exit_code == 2
     assert message in error_of(done)
+
+
+def test_names_in_archives_have_less_room_and_odd_headers_are_written_anew(job, tmp_path):
+    with tarfile.open(tmp_path / "long.tar", "w") as archive:
+        add(archive, "a" * 194 + ".png", PICTURE)
+    done = refine(tmp_path / "long.tar", tmp_path / "out", job[1], "--variants", 3)
+    assert "no room for _v1 in the name aaa" in error_of(done)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        add(archive, "a.png", PICTURE)
+    data = bytearray(out.getvalue())
+    data[136:148], data[148:156] = b"not-a-time\0\0", b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    (tmp_path / "odd.tar").write_bytes(data)
+    assert refine(tmp_path / "odd.tar", tmp_path / "out", job[1], "--variants", 3, "--no-check").exit_code == 0
+    assert len(groups(open_dataset(tmp_path / "out" / "odd.tar"))) == 3

@@ -7,6 +7,8 @@ at the beginning alone before it starts, because every look is a download.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import threading
 from collections import OrderedDict
@@ -18,17 +20,20 @@ from itertools import islice
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from refinery.errors import DatasetError, RefineryError, SampleError, UsageError
+from refinery.errors import DatasetError, OutputError, RefineryError, SampleError, UsageError
 from refinery.formats._files import COPY_BYTES, MAX_FILE_BYTES, Files, require_inside
 from refinery.formats._problems import Problems
 from refinery.formats._source import Loose
 from refinery.formats._store import MAX_FILES, Store, shown
-from refinery.formats._tar import is_safe
+from refinery.formats._tar import Member
 from refinery.formats._tar_files import Archive, TarFiles
 from refinery.formats._tar_source import TarSource
+from refinery.formats._tree import OWN_FOLDER
 from refinery.sample import Sample
 
 HEAD_SAMPLES = 256
+PLACED = "placed.jsonl"
+"""In the journal's folder: the address, then the name of each file that was placed there."""
 HELD_ARCHIVES = 3
 """The one that is read, the one before, whose samples are still on their way, and the next one."""
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -40,20 +45,23 @@ def open_address(address: str) -> StoreSource:
 
     Raises DatasetError where there is none, RefineryError where the address does not answer, MissingExtraError.
     """
-    plain, mark, query = address.partition("?")
+    web = address.startswith(("http://", "https://"))
+    plain, mark, query = address.partition("?") if web else (address, "", "")
     folder, _, last = plain.rstrip("/").rpartition("/")
     if _PATTERN.search(folder):
         raise UsageError(f"{shown(address)}: a pattern may stand behind the last / only")
-    problems = Problems()
     if _PATTERN.search(last) or TarFiles.promises(last):
         store = Store(folder + mark + query)
-        names = _in_ranges(last) if not re.search(r"[*?\[]", last) else _matching(store, last)
+        names = _named(store, store.called(last))
     else:
         store = Store(address)
         names = store.files()
-    safe = [name for name in names if is_safe(name)]
-    for name in sorted(set(names) - set(safe)):
-        problems.lose(f"{name[:200]!r}: not a path inside a dataset")
+    problems, safe = Problems(), []
+    for name in names:
+        if _is_inside(name):
+            safe.append(name)
+        else:
+            problems.lose(f"{name[:200]!r}: not a path inside a dataset")
     if not any(map(TarFiles.promises, safe)):
         found = f"{len(safe):,} other files" if safe else "nothing"
         raise DatasetError(
@@ -168,8 +176,11 @@ class StoreSource(TarSource):
     endless = True
     takes_variants = False
     _files: StoreFiles
-    _needed: list[object]
-    """The archive that is read and the next one, so that nothing makes them go before their samples come."""
+
+    def __init__(self, files: StoreFiles, near: WeakValueDictionary[str, Member] | None = None) -> None:
+        super().__init__(files, near)
+        self._needed: list[object] = []
+        """The archive that is read and the next one, so that nothing makes them go before their samples come."""
 
     def entries(self) -> Iterator[Sample | Loose]:
         """The files beside the archives and the first samples, the same at every call."""
@@ -189,8 +200,10 @@ class StoreSource(TarSource):
         next(following, None)
         for path in paths:
             if self._files.holds(path):
-                own = self._files.archive(path)  # first things first: the way is shared
-                self._needed = [own, *(self._files.ahead(each) for each in islice(following, 1))]
+                with contextlib.suppress(DatasetError):  # it is named and carried, below
+                    self._needed.append(self._files.archive(path))  # first things first: the way is shared
+                self._needed += [self._files.ahead(each) for each in islice(following, 1)]
+                del self._needed[:-2]
             yield from self._entries_of(path)
 
 
@@ -205,15 +218,21 @@ class StoreOutput(Files):
     def __init__(self, store: Store, out: Path, scratch: Path) -> None:
         super().__init__(out, scratch)
         self._store = store
-        self._note = scratch / "placed.txt"
-        self._placed = frozenset(self._note.read_text("utf-8").splitlines()) if self._note.exists() else frozenset()
+        self._note = scratch / PLACED
+        self._placed = frozenset(_lines_of(self._note)[1:])
+        if not self._note.exists():
+            scratch.mkdir(parents=True, exist_ok=True)
+            self._write(store.address, "w")
+
+    def _write(self, text: str, mode: str) -> None:
+        with self._note.open(mode, encoding="ascii") as file:
+            file.write(f"{json.dumps(text)}\n")
 
     def place(self, temporary: Path, path: str) -> None:
         """Store a file there, and note it. Raises OutputError."""
         require_inside(path)
         self._store.place(temporary, path)
-        with self._note.open("a", encoding="utf-8") as file:
-            file.write(f"{path}\n")
+        self._write(path, "a")
         self._placed |= {path}
         temporary.unlink()
 
@@ -224,6 +243,41 @@ class StoreOutput(Files):
     def reader(self, path: str) -> BufferedReader:
         """A file of the output, fetched. Raises RefineryError."""
         return self._store.fetch(path)
+
+
+def is_begun(report: Path, address: str) -> bool:
+    """Whether a job with this report has begun to place files at the address, or a part of one."""
+    notes = [report / OWN_FOLDER / PLACED, *(report / OWN_FOLDER).glob(f"parts/*/{PLACED}")]
+    return any(_lines_of(note)[:1] == [address] for note in notes)
+
+
+def _lines_of(note: Path) -> list[str]:
+    """The address and the names of a note; a kill can have cut the last line short, whose file is placed again."""
+    if not note.exists():
+        return []
+    data = note.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        note.write_bytes(whole)
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def _named(store: Store, last: str) -> list[str]:
+    """The names that the last part of an address means; only patterns need a list of what is there."""
+    wanted = _in_ranges(last)
+    if not re.search(r"[*?\[]", last):
+        return wanted
+    return [name for name in store.files() if "/" not in name and any(fnmatchcase(name, each) for each in wanted)]
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name can stand in a folder on this machine, and is not refinery's own."""
+    if not name.isprintable() or "\\" in name:
+        return False
+    try:
+        return bool(require_inside(name))
+    except OutputError:
+        return False
 
 
 def _in_ranges(last: str) -> list[str]:
@@ -238,7 +292,3 @@ def _in_ranges(last: str) -> list[str]:
         raise UsageError(f"{last}: expected a range that goes up, of at most {MAX_FILES:,} numbers")
     names = (f"{last[: match.start()]}{n:0{len(match[1])}d}{last[match.end() :]}" for n in range(begin, end + 1))
     return [name for each in names for name in _in_ranges(each)]
-
-
-def _matching(store: Store, pattern: str) -> list[str]:
-    return [name for name in store.files() if fnmatchcase(name, pattern) and "/" not in name]

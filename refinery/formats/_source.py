@@ -19,6 +19,7 @@ from typing import Protocol
 from numpy.typing import NDArray
 
 from refinery.errors import DatasetError
+from refinery.formats._files import Files
 from refinery.image import Decoded
 from refinery.sample import Sample
 
@@ -68,6 +69,13 @@ class Source(Protocol):
 
     def sink(self, out: Path, scratch: Path | None = None) -> Sink:
         """A writer of this layout into the folder `out`. scratch: see `_files.Files`."""
+
+
+class IntoFiles(Protocol):
+    """What a layout offers beside `Source` whose output may lie elsewhere than in a folder on this machine."""
+
+    def sink_into(self, files: Files) -> Sink:
+        """A writer of this layout to wherever `files` puts them."""
 
 
 class Sink(Protocol):

@@ -13,16 +13,17 @@ from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, unquote
 
 from refinery.errors import DatasetError, MissingExtraError, OutputError, RefineryError, UsageError
+from refinery.formats._files import output_errors
 
 ATTEMPTS, PAUSE_S = 3, 0.5
 TRY_AGAIN_THEMSELVES = ("s3", "s3a", "gs", "gcs")
 """Protocols whose packages do so, for minutes."""
 MAX_FILES = 1_000_000
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+(::[a-zA-Z][a-zA-Z0-9+.-]+)*://")
-_SECRETS = re.compile(r"(?<=://)[^/@\s]*@|\?[^\s'\")]*")
+_SECRETS = re.compile(r"(?<=://)[^/\s]*@|\?[^\s'\")=]*=[^\s'\")]*")
 _TODO: dict[type[Exception], str] = {
     FileNotFoundError: "check the address",
     PermissionError: "check your credentials",
@@ -43,9 +44,15 @@ def shown(address: str) -> str:
 
 def overlap(source: str, out: str) -> bool:
     """Whether what is written at one address could be read at, or stand in the place of, what the other one names."""
-    read, written = (f"{shown(each).rstrip('/')}/" for each in (source, out))
+    read, written = (re.sub(r"/+", "/", f"{shown(each)}/") for each in (source, out))
     folder = read[:-1].rpartition("/")[0] + "/"
     return read.startswith(written) or written.startswith(read) or folder == written
+
+
+def local_path(address: str) -> Path | None:
+    """The path on this machine that an address is, if it is one."""
+    scheme, _, path = address.partition("://")
+    return Path(path) if scheme in ("file", "local") else None
 
 
 class Store:
@@ -55,13 +62,16 @@ class Store:
     """
 
     def __init__(self, address: str) -> None:
-        parts = urlsplit(address)
-        self._query = f"?{parts.query}" if parts.query else ""
+        scheme = address.partition("://")[0].rpartition("::")[2]
+        self._web = scheme in ("http", "https")
+        plain, mark, query = address.partition("?") if self._web else (address, "", "")
+        self._query = mark + query
+        self._secrets = [part for part in (query, _user(address)) if part]
         self.address = shown(address).rstrip("/")
-        self._attempts = 1 if parts.scheme in TRY_AGAIN_THEMSELVES else ATTEMPTS
-        self._system, base = _opened(urlunsplit(parts._replace(query="", fragment="")))
+        self._attempts = 1 if scheme in TRY_AGAIN_THEMSELVES else ATTEMPTS
+        self._system, base = _opened(plain)
         self._base = base.rstrip("/")
-        self.takes_files = parts.scheme not in ("http", "https")
+        self.takes_files = not self._web
         """Whether files can be placed there."""
 
     def files(self) -> list[str]:
@@ -72,15 +82,25 @@ class Store:
                 f"{self.address}: more than {MAX_FILES:,} files; name some of them: .../shard-{{0000..0999}}.tar"
             )
         start = f"{self._base}/"
-        return sorted(full.removeprefix(start) for full in found if full.startswith(start))
+        names = (full.removeprefix(start) for full in found if full.startswith(start))
+        return sorted(self.called(name) for name in names if self._is_file(name))
+
+    def called(self, name: str) -> str:
+        """The name of a file that stands in an address like this one: over HTTP it is written with %20 and the like."""
+        return unquote(name) if self._web else name
+
+    def _is_file(self, name: str) -> bool:
+        """Not the marker of a folder (a key that ends in /), nor a link of a listing page to itself, sorted anew."""
+        return bool(name) and not name.endswith("/") and not (self._web and ("?" in name or "#" in name))
 
     def fetch(self, name: str) -> BufferedReader:
         """A file's content, all of it, in a nameless file on this machine.
 
         Raises OutputError where there is no room for it, RefineryError where it cannot be had, however often asked.
         """
-        full, what = f"{self._base}/{name}{self._query}", f"{self.address}/{name}: cannot be fetched"
-        with tempfile.TemporaryDirectory(prefix="refinery-") as folder:
+        written = quote(name) if self._web else name
+        full, what = f"{self._base}/{written}{self._query}", f"{self.address}/{name}: cannot be fetched"
+        with output_errors(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="refinery-") as folder:
             path = Path(folder) / "file"
             self._again(lambda: self._system.get_file(full, str(path)), what)
             file, expected = path.open("rb"), self._size(full)
@@ -116,17 +136,27 @@ class Store:
                         "command again"
                     ) from error
                 if attempt == self._attempts or type(error) in _TODO:
-                    said = " ".join(shown(str(error)).split())[:200] or type(error).__name__
+                    said = " ".join(shown(self._without_secrets(str(error))).split())[:200] or type(error).__name__
                     todo = _TODO.get(type(error), "run the same command again")
                     raise kind(f"{what} ({said}); {todo}") from error
             time.sleep(PAUSE_S * 2**attempt)
         raise AssertionError
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "...")
+        return text
 
     def _size(self, full: str) -> int | None:
         try:
             return cast("int | None", self._system.size(full))
         except Exception:  # a server need not tell
             return None
+
+
+def _user(address: str) -> str:
+    """User and password of an address."""
+    return address.partition("://")[2].partition("/")[0].rpartition("@")[0]
 
 
 def _opened(address: str) -> tuple[Any, str]:

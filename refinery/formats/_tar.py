@@ -24,7 +24,7 @@ MAX_HEADER_BYTES = 64 << 10
 MAX_HEADERS_BYTES = 1 << 20
 """Of one file, with those of folders ahead of it."""
 MAX_NAME_BYTES = 4096
-MAX_PATH_PARTS = 16
+MAX_PATH_PARTS, MAX_PART_BYTES = 16, 199
 SKIP_BYTES = 1 << 20
 
 Read = Callable[[int], bytes]
@@ -159,7 +159,7 @@ def is_safe(path: str) -> bool:
     """Whether a path is relative, stays where it is put, and names no file that is hidden or refinery's own."""
     parts = path.split("/")
     plain = path.isprintable() and not any(letter in path for letter in '\\:*?"<>|')
-    whole = 0 < len(parts) <= MAX_PATH_PARTS and all(0 < len(part.encode()) < 200 for part in parts)
+    whole = 0 < len(parts) <= MAX_PATH_PARTS and all(0 < len(part.encode()) <= MAX_PART_BYTES for part in parts)
     return plain and whole and not any(part.startswith(".") for part in parts) and parts[0] != OWN_FOLDER
 
 

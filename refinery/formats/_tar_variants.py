@@ -78,7 +78,10 @@ def _renamed(sample: TarSample, variant: Sample) -> list[Member]:
     for member in sample.files:
         if (name := names.get(prefix + member.path)) is not None:
             path = name.removeprefix(prefix)
-            info = tarfile.TarInfo.frombuf(archive.header(member)[-BLOCK:], "utf-8", "surrogateescape")
+            try:
+                info = tarfile.TarInfo.frombuf(archive.header(member)[-BLOCK:], "utf-8", "surrogateescape")
+            except tarfile.HeaderError:  # times and owners that tarfile does not understand
+                info = tarfile.TarInfo(path)
             info.name, info.size, info.pax_headers = path, member.size, {}
             header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
             found.append(Member(path, member.start, member.offset, member.size, header))

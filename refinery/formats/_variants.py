@@ -10,13 +10,15 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
 from refinery.errors import UsageError
+from refinery.formats._files import Files
 from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails
-from refinery.formats._source import Loose, Sink, Source
+from refinery.formats._source import IntoFiles, Loose, Sink, Source
+from refinery.formats._tar import MAX_PART_BYTES
 from refinery.formats._tar_samples import TarSample
 from refinery.formats._tar_variants import Appended, require_single
 from refinery.image import Decoded
@@ -57,7 +59,7 @@ def free_mark(source: Source, count: int) -> str:
         raise UsageError(
             f"--variants {count}: {source.root} has files of all names that variants get ({names}); rename those of one"
         )
-    if len(os.fsencode(longest + free[0] + str(count))) > LONGEST_NAME:
+    if len(os.fsencode(longest + free[0] + str(count))) > (MAX_PART_BYTES if source.layout == "tar" else LONGEST_NAME):
         raise UsageError(f"--variants {count}: no room for {free[0]}1 in the name {longest}; make it shorter")
     return free[0]
 
@@ -113,6 +115,10 @@ class VariantSource:
     def sink(self, out: Path, scratch: Path | None = None) -> Sink:
         """A writer of the same layout."""
         return self._source.sink(out, scratch)
+
+    def sink_into(self, files: Files) -> Sink:
+        """A writer to wherever `files` puts them, of a layout that has such."""
+        return cast(IntoFiles, self._source).sink_into(files)
 
 
 def variant_of(sample: Sample, number: int, mark: str) -> Sample:

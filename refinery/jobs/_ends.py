@@ -13,11 +13,10 @@ from refinery.config import OnDrift, RefineConfig
 from refinery.dataset import open_dataset
 from refinery.errors import DatasetError, OutputError, UsageError
 from refinery.formats._pipe import PipeSink, PipeSource, standard_input
-from refinery.formats._remote import StoreOutput, open_address
-from refinery.formats._source import Sink, Source
-from refinery.formats._store import Store, is_address, overlap, shown
-from refinery.formats._tar_source import TarSource
-from refinery.journal import FOLDER, Journal
+from refinery.formats._remote import StoreOutput, is_begun, open_address
+from refinery.formats._source import IntoFiles, Sink, Source
+from refinery.formats._store import Store, is_address, local_path, overlap, shown
+from refinery.journal import Journal
 from refinery.sample import Sample
 
 PIPE = "-"
@@ -39,7 +38,7 @@ def open_input(path: str, out: str) -> Source:
             )
         if out == PIPE and source.layout != "folder":
             raise UsageError(
-                f"--out -: a tar stream is made of a folder of images or of another stream, and {path} is "
+                f"--out -: a tar stream is made of a folder of images or of another stream, and {shown(path)} is "
                 f"{source.layout}; give a folder, or for tar archives: cat SHARDS | refinery refine - --out -"
             )
         return source
@@ -60,6 +59,8 @@ def require_ends(config: RefineConfig) -> None:
     remote = [end for end in (config.source, config.out) if is_address(end)]
     local = None if config.source in (PIPE, *remote) else Path(config.source)
     if config.report:
+        if is_address(config.report):
+            raise UsageError(f"--report {shown(config.report)}: the journal grows there; give a folder on this machine")
         require_apart(local, config.report, "--report")
     if config.out == PIPE:
         if sys.stdout is not None and sys.stdout.isatty():
@@ -72,17 +73,25 @@ def require_ends(config: RefineConfig) -> None:
         )
     elif config.source == PIPE:
         raise UsageError(f"--out {shown(config.out)}: a stream goes to a folder or to --out -; pipe that on")
-    if config.out in remote and config.source in remote and overlap(config.source, config.out):
-        raise UsageError(
-            f"--out {shown(config.out)}: lies in, around or beside the input {shown(config.source)}, which is never "
-            "changed; give an address of its own"
-        )
+    _require_apart_addresses(config)
     if config.shard and PIPE in (config.source, config.out):
         raise UsageError("--shard divides a dataset that every part can read; a stream is refined by one job")
     if config.shard and config.source in remote:
         raise UsageError("--shard divides a dataset on this machine; give each job archives: .../{0000..0099}.tar")
     if config.report and config.out not in (PIPE, *remote):
         raise UsageError("--report is for --out -; with a folder the report lies in it, under .refinery")
+
+
+def _require_apart_addresses(config: RefineConfig) -> None:
+    """The same for ends at addresses, some of which are paths on this machine."""
+    source, out = (local_path(end) or (None if is_address(end) else Path(end)) for end in (config.source, config.out))
+    if is_address(config.out) and is_address(config.source) and overlap(config.source, config.out):
+        raise UsageError(
+            f"--out {shown(config.out)}: lies in, around or beside the input {shown(config.source)}, which is never "
+            "changed; give an address of its own"
+        )
+    if source is not None and out is not None and PIPE not in (config.source, config.out):
+        require_apart(source, str(out))
 
 
 def require_place(config: RefineConfig, on_drift: OnDrift) -> None:
@@ -137,7 +146,7 @@ def open_output(config: RefineConfig) -> Store | None:
     store = Store(config.out)
     if not store.takes_files:
         raise UsageError(f"--out {store.address}: cannot be written to over HTTP; give s3://, gs:// or a folder")
-    if not (Path(config.report) / FOLDER).exists() and store.files():
+    if not is_begun(Path(config.report), store.address) and store.files():
         raise OutputError(
             f"{store.address}: is not empty and no output of a job with this --report; give another --out"
         )
@@ -147,5 +156,5 @@ def open_output(config: RefineConfig) -> Store | None:
 def open_sink(source: Source, config: RefineConfig, journal: Journal, store: Store | None) -> Sink:
     """Where refined samples go."""
     if store is not None:
-        return cast(TarSource, source).sink_into(StoreOutput(store, journal.out, journal.folder))
+        return cast(IntoFiles, source).sink_into(StoreOutput(store, journal.out, journal.folder))
     return source.sink(journal.out, journal.folder) if config.out != PIPE else PipeSink(source, sys.stdout.buffer)

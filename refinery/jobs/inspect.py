@@ -104,21 +104,24 @@ def _report_at(path: Path) -> Record | None:
     """What refine said about an output that went elsewhere; None where the folder holds more than that."""
     if not (path / FOLDER).is_dir() or any(entry.name != FOLDER for entry in path.iterdir()):
         return None
-    return read_record(path)
+    record = read_record(path)
+    return record if record is not None and "out" in record.job else None
 
 
 def _inspect_report(path: Path, record: Record, config: InspectConfig) -> dict[str, Any]:
     if config.real or config.utility or config.synthetic:
         raise UsageError(f"{path}: is a report without images; expected the refined dataset itself to look at")
+    parts = record.parts
     found: dict[str, Any] = {
         "kind": "report",
         "report": str(path),
         "source": record.job.get("source", ""),
-        "out": record.job.get("out", "-"),
-        "finished": record.summary is not None,
+        "out": record.job["out"],
+        "finished": record.summary is not None
+        and (not record.parts or record.parts["finished"] == record.parts["count"]),
     }
-    if record.parts:
-        found["parts"] = record.parts
+    if parts:
+        found["parts"] = parts
     if record.picture:
         found["worst_picture"] = str(record.picture)
     return found | (record.summary or {})

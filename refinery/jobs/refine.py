@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,8 @@ def refine(
         started, before = time.monotonic(), _count_lines(journal)
         if finished is None or source.endless or finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, observer)
-            behind, own = past_finished_files(own, journal)
-            sink = open_sink(own, config, journal, store)
-            summary = _stream(own, sink, session, options, journal, Progress(observer, total, before), behind)
+            sink_of = partial(open_sink, config=config, journal=journal, store=store)
+            summary = _stream(own, sink_of, session, options, journal, Progress(observer, total, before))
         else:
             observer.say("this job is finished already; nothing was done again")
             summary = finished
@@ -176,15 +176,16 @@ def _calibrate(
 
 def _stream(
     source: Source,
-    sink: Sink,
+    sink_of: Callable[[Source], Sink],
     session: Session,
     options: RefineOptions,
     journal: Journal,
     progress: Progress,
-    behind: int,
 ) -> dict[str, Any]:
     """Refine what is left, sum up, and draw the worst samples."""
-    not_carried = refine_dataset(source, sink, session, options, journal, progress, behind)
+    behind, left = past_finished_files(source, journal)
+    sink = sink_of(left)
+    not_carried = refine_dataset(left, sink, session, options, journal, progress, behind)
     out = journal.out if sink.is_local else None
 
     def delivered(samples: Sequence[Sample]) -> list[Pair]:
@@ -249,7 +250,7 @@ def _identity(
     """What makes two jobs the same: the same bytes come out."""
     return {
         "version": 1,
-        "source": shown(config.source) if source.endless else str(Path(config.source).resolve()),
+        "source": shown(config.source).rstrip("/") if source.endless else str(Path(config.source).resolve()),
         "layout": source.layout,
         "model_sha256": model.sha256,
         "probe_sha256": _probe_sha256(model),
@@ -264,7 +265,7 @@ def _identity(
         "variants": config.variants,
         "variant_mark": mark,
         "labels": {name: asdict(override) for name, override in sorted(overrides.items())},
-        **({"out": shown(config.out)} if is_address(config.out) else {}),
+        **({"out": shown(config.out).rstrip("/")} if config.out == PIPE or is_address(config.out) else {}),
         **({"shard": str(shard), **part.identity()} if part else {}),
     }
 

@@ -146,7 +146,9 @@ def inspect_text(found: Mapping[str, Any]) -> str:
 def _report_lines(found: Mapping[str, Any]) -> list[str]:
     lines = [f"report     of {found['source']}, refined into {found['out']}", *_parts_lines(found)]
     if not found["finished"]:
-        return [*lines, "not finished; the same command goes on with it"]
+        lines.append("not finished; the same command goes on with it")
+    if "samples" not in found:
+        return lines
     lines += [f"samples    {found['samples']:,}: {delivered_text(found)}"]
     lines += [f"labels     {verdict_text(found['verdicts'])}", *_softened_lines(found), *_failure_lines(found)]
     lines += [*_label_lines(found["drift"]), *_power_lines(found.get("power", {})), *_worst_lines(found["worst"])]

@@ -23,7 +23,7 @@ _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 def providers(name: str, half: bool) -> list[tuple[str, dict[str, Any]]]:
     """Execution providers by preference, with their options. name: cuda or tensorrt."""
-    tensorrt = {"trt_fp16_enable": str(half), "trt_timing_cache_enable": "True"}
+    tensorrt = {"trt_fp16_enable": str(half)}  # without its caches, which would lie in the current folder
     return [*([(TENSORRT, tensorrt)] if name == "tensorrt" else []), (CUDA, _CUDA_OPTIONS)]
 
 
