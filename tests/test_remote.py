@@ -24,7 +24,7 @@ from test_pipe import archive, scenes
 
 from refinery.formats import _remote, _store, _tar_files
 from refinery.formats._remote import open_address
-from refinery.formats._store import Store, is_address, shown
+from refinery.formats._store import Store, is_address, local_path, shown
 from refinery.sample import Sample
 
 COUNT = 6
@@ -341,6 +341,7 @@ def test_an_output_inside_the_input_is_refused_also_as_a_path(tmp_path):
     assert "lies inside the input" in error_of(done)
     done = refine(f"file://{source}", source / "sub", model, "--no-check")
     assert "lies inside the input" in error_of(done)
+    assert [local_path(each) for each in ("local", "file", "s3://local/in")] == [None] * 3
 
 
 def test_names_with_signs_are_what_they_say(memory, tmp_path):

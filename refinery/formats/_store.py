@@ -51,8 +51,8 @@ def overlap(source: str, out: str) -> bool:
 
 def local_path(address: str) -> Path | None:
     """The path on this machine that an address is, if it is one."""
-    scheme, _, path = address.partition("://")
-    return Path(path) if scheme in ("file", "local") else None
+    scheme, mark, path = address.partition("://")
+    return Path(path) if mark and scheme in ("file", "local") else None
 
 
 class Store:
