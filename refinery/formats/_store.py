@@ -24,7 +24,7 @@ TRY_AGAIN_THEMSELVES = ("s3", "s3a", "gs", "gcs")
 MAX_FILES = 1_000_000
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+(::[a-zA-Z][a-zA-Z0-9+.-]+)*://")
 _SECRETS = re.compile(r"(?<=://)[^/\s]*@|\?[^\s'\")=]*=[^\s'\")]*")
-_TODO: dict[type[Exception], str] = {
+_LASTING: dict[type[Exception], str] = {
     FileNotFoundError: "check the address",
     PermissionError: "check your credentials",
 }
@@ -135,10 +135,10 @@ class Store:
                         f"{what}: no room in {tempfile.gettempdir()}; make some there, or set TMPDIR, and run the same "
                         "command again"
                     ) from error
-                if attempt == self._attempts or type(error) in _TODO:
+                if attempt == self._attempts or type(error) in _LASTING:
                     said = " ".join(shown(self._without_secrets(str(error))).split())[:200] or type(error).__name__
-                    todo = _TODO.get(type(error), "run the same command again")
-                    raise kind(f"{what} ({said}); {todo}") from error
+                    advice = _LASTING.get(type(error), "run the same command again")
+                    raise kind(f"{what} ({said}); {advice}") from error
             time.sleep(PAUSE_S * 2**attempt)
         raise AssertionError
 

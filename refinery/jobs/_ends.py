@@ -56,42 +56,47 @@ def open_input(path: str, out: str) -> Source:
 
 def require_ends(config: RefineConfig) -> None:
     """Raises UsageError where the output is missing, the input, inside it, or around it, or cannot be a pipe."""
-    remote = [end for end in (config.source, config.out) if is_address(end)]
-    local = None if config.source in (PIPE, *remote) else Path(config.source)
-    if config.report:
-        if is_address(config.report):
-            raise UsageError(f"--report {shown(config.report)}: the journal grows there; give a folder on this machine")
-        require_apart(local, config.report, "--report")
-    if config.out == PIPE:
+    source, out, report = config.source, config.out, config.report
+    read, written = _on_disk(source), _on_disk(out)
+    local = None if read is None else Path(read)
+    if report:
+        if is_address(report):
+            raise UsageError(f"--report {shown(report)}: the journal grows there; give a folder on this machine")
+        require_apart(local, report, "--report")
+    if out == PIPE:
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("--out -: standard output would be a tar archive; pipe it on, or give a folder")
-    elif config.out not in remote:
-        require_apart(local, config.out)
-    elif not config.report:
-        raise UsageError(
-            f"--out {shown(config.out)}: give --report FOLDER too, for the journal that the job goes on by"
-        )
-    elif config.source == PIPE:
-        raise UsageError(f"--out {shown(config.out)}: a stream goes to a folder or to --out -; pipe that on")
-    _require_apart_addresses(config)
-    if config.shard and PIPE in (config.source, config.out):
+    elif is_address(out):
+        _require_address(source, out, report)
+    if written is not None:
+        require_apart(local, written)
+    if config.shard and PIPE in (source, out):
         raise UsageError("--shard divides a dataset that every part can read; a stream is refined by one job")
-    if config.shard and config.source in remote:
+    if config.shard and is_address(source):
         raise UsageError("--shard divides a dataset on this machine; give each job archives: .../{0000..0099}.tar")
-    if config.report and config.out not in (PIPE, *remote):
-        raise UsageError("--report is for --out -; with a folder the report lies in it, under .refinery")
+    if report and out != PIPE and not is_address(out):
+        raise UsageError("--report is for --out - and addresses; with a folder the report lies in it, under .refinery")
 
 
-def _require_apart_addresses(config: RefineConfig) -> None:
-    """The same for ends at addresses, some of which are paths on this machine."""
-    source, out = (local_path(end) or (None if is_address(end) else Path(end)) for end in (config.source, config.out))
-    if is_address(config.out) and is_address(config.source) and overlap(config.source, config.out):
+def _require_address(source: str, out: str, report: str) -> None:
+    """The same for an output at an address."""
+    if not report:
+        raise UsageError(f"--out {shown(out)}: give --report FOLDER too, for the journal that the job goes on by")
+    if source == PIPE:
+        raise UsageError(f"--out {shown(out)}: a stream goes to a folder or to --out -; pipe that on")
+    if is_address(source) and overlap(source, out):
         raise UsageError(
-            f"--out {shown(config.out)}: lies in, around or beside the input {shown(config.source)}, which is never "
-            "changed; give an address of its own"
+            f"--out {shown(out)}: lies in, around or beside the input {shown(source)}, which is never changed; give "
+            "an address of its own"
         )
-    if source is not None and out is not None and PIPE not in (config.source, config.out):
-        require_apart(source, str(out))
+
+
+def _on_disk(end: str) -> str | None:
+    """The path on this machine that an end is, if it is one; "" where it is missing."""
+    if end == PIPE:
+        return None
+    path = local_path(end) if is_address(end) else end
+    return None if path is None else str(path)
 
 
 def require_place(config: RefineConfig, on_drift: OnDrift) -> None:
