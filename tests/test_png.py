@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -222,6 +223,16 @@ def test_the_bytes_are_the_same_in_another_process():
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(2)]
     assert runs[0] == runs[1]
+
+
+def test_the_bytes_are_the_same_in_another_thread():
+    """Threads have stacks of their own: what a library takes from an address in memory differs there."""
+    starts = np.random.default_rng(6).integers(0, 256, (4000, 1, 8, 1), np.uint8)
+    pictures = np.concatenate((starts, np.full((4000, 1, 400, 1), 7, np.uint8), starts), axis=2)
+    first = [png.encode(pixels) for pixels in pictures]
+    for _ in range(6):
+        with ThreadPoolExecutor(2) as pool:  # new threads each time
+            assert list(pool.map(png.encode, pictures)) == first
 
 
 def test_without_isal_zlib_writes_the_same_pixels(monkeypatch):
