@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refinery.formats import _store
+
 
 def png(pixels: np.ndarray, **options) -> bytes:
     """(H, W[, C]) as PNG bytes."""
@@ -45,6 +47,18 @@ def tree(tmp_path: Path) -> Callable[[dict[str, bytes]], Path]:
         return root
 
     return write
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """fsspec's file system in memory, empty, and no pauses between attempts."""
+    import fsspec
+
+    monkeypatch.setattr(_store, "PAUSE_S", 0.001)
+    system = fsspec.filesystem("memory")
+    system.rm("/", recursive=True) if system.find("/") else None
+    yield system
+    system.store.clear()
 
 
 @pytest.fixture(scope="session")

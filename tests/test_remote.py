@@ -15,29 +15,17 @@ import tarfile
 import threading
 import time
 
-import fsspec
 import pytest
 from models import write_artifact
+from remote import COUNT, breaking, contents, put, shards, undisturbed
 from stream import error_of, refine, refine_json, refinery, start, tree_of, write_gaze, write_refiner, write_scenes
 from test_noise import noisy
-from test_pipe import archive, scenes
+from test_pipe import archive
 
-from refinery.formats import _remote, _store, _tar_files
+from refinery.formats import _remote, _tar_files
 from refinery.formats._remote import open_address
 from refinery.formats._store import Store, is_address, local_path, shown
 from refinery.sample import Sample
-
-COUNT = 6
-
-
-@pytest.fixture
-def memory(monkeypatch):
-    """fsspec's file system in memory, empty, and no pauses between attempts."""
-    monkeypatch.setattr(_store, "PAUSE_S", 0.001)
-    system = fsspec.filesystem("memory")
-    system.rm("/", recursive=True) if system.find("/") else None
-    yield system
-    system.store.clear()
 
 
 @pytest.fixture
@@ -57,31 +45,6 @@ def web(tmp_path):
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-def shards(count: int = 3, each: int = COUNT) -> dict[str, bytes]:
-    """Archives by name; samples of different archives differ."""
-    files = scenes(count * each)
-    return {f"shard-{i:04d}.tar": archive(files[3 * each * i : 3 * each * (i + 1)]) for i in range(count)}
-
-
-def put(system, files: dict[str, bytes], folder: str = "/in") -> None:
-    for name, data in files.items():
-        system.pipe_file(f"{folder}/{name}", data)
-
-
-def contents(system, folder: str = "/out") -> dict[str, bytes]:
-    return {path.removeprefix(f"{folder}/"): system.cat_file(path) for path in system.find(folder)}
-
-
-def undisturbed(tmp_path, files: dict[str, bytes], model) -> dict[str, bytes]:
-    """What a folder of the same archives becomes."""
-    source = tmp_path / "same"
-    source.mkdir()
-    for name, data in files.items():
-        (source / name).write_bytes(data)
-    assert refine(source, tmp_path / "same-out", model, "--no-check").exit_code == 0
-    return tree_of(tmp_path / "same-out")
 
 
 @pytest.mark.parametrize("text", ["s3://b/x", "https://h/a.tar?sig=1", "simplecache::s3://b/x", "memory://x"])
@@ -182,35 +145,6 @@ def test_what_is_not_there_is_one_line_that_keeps_secrets(web, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-class _Breaking:
-    """A file system whose n-th calls of one method fail."""
-
-    def __init__(self, system, method: str, failing) -> None:
-        self._system, self._method, self._failing = system, method, failing
-        self.calls: list[tuple] = []
-
-    def __getattr__(self, name):
-        value = getattr(self._system, name)
-        if name != self._method:
-            return value
-
-        def call(*arguments):
-            self.calls.append(arguments)
-            if len(self.calls) in self._failing:
-                raise ConnectionResetError(104, "connection reset by peer")
-            return value(*arguments)
-
-        return call
-
-
-def breaking(monkeypatch, method: str, failing) -> list[tuple]:
-    """Let calls of a method fail, counted from 1; all its calls."""
-    system = _Breaking(fsspec.filesystem("memory"), method, failing)
-    opened = _store._opened
-    monkeypatch.setattr(_store, "_opened", lambda address: (system, opened(address)[1]))
-    return system.calls
-
-
 @pytest.mark.parametrize("method", ["get_file", "put_file"])
 def test_what_fails_once_is_tried_again(method, memory, tmp_path, monkeypatch):
     put(memory, shards())
@@ -294,7 +228,13 @@ REPORT = ("--report", "report")
         ("synth", OUT, REPORT, 2, "what goes to an address is tar archives, and synth is folder"),
         ("gaze.h5", OUT, REPORT, 2, "what goes to an address is tar archives, and gaze.h5 is hdf5"),
         (IN, OUT, (), 2, "give --report FOLDER too"),
-        (IN, "out", ("--shard", "1/2"), 2, "give each job archives: .../{0000..0099}.tar"),
+        (
+            "memory://in/shard-0001.tar",
+            "out",
+            ("--shard", "1/2"),
+            2,
+            "--shard 1/2: all samples are in one file, shard-0001.tar",
+        ),
         (IN, "memory://taken", REPORT, 1, "memory://taken: is not empty"),
         (IN, "https://127.0.0.1:1/out", REPORT, 2, "cannot be written to over HTTP"),
         (IN, IN, REPORT, 2, "in, around or beside the input memory://in"),

@@ -182,6 +182,10 @@ class StoreSource(TarSource):
         self._needed: list[object] = []
         """The archive that is read and the next one, so that nothing makes them go before their samples come."""
 
+    def files(self) -> dict[str, bool]:
+        """All files by name, in order; whether each is an archive."""
+        return {path: self._files.holds(path) for path in self._files.paths()}
+
     def entries(self) -> Iterator[Sample | Loose]:
         """The files beside the archives and the first samples, the same at every call."""
         samples = 0

@@ -72,8 +72,6 @@ def require_ends(config: RefineConfig) -> None:
         require_apart(local, written)
     if config.shard and PIPE in (source, out):
         raise UsageError("--shard divides a dataset that every part can read; a stream is refined by one job")
-    if config.shard and is_address(source):
-        raise UsageError("--shard divides a dataset on this machine; give each job archives: .../{0000..0099}.tar")
     if report and out != PIPE and not is_address(out):
         raise UsageError("--report is for --out - and addresses; with a folder the report lies in it, under .refinery")
 
@@ -151,7 +149,7 @@ def open_output(config: RefineConfig) -> Store | None:
     store = Store(config.out)
     if not store.takes_files:
         raise UsageError(f"--out {store.address}: cannot be written to over HTTP; give s3://, gs:// or a folder")
-    if not is_begun(Path(config.report), store.address) and store.files():
+    if store.files() and not is_begun(Path(config.report), store.address):  # so: a part notes before it places
         raise OutputError(
             f"{store.address}: is not empty and no output of a job with this --report; give another --out"
         )

@@ -80,7 +80,7 @@ def refine(
     total = config.variants * part.samples if part else whole
     _say_what_was_found(observer, config, source, whole, model, session, options)
     if part:
-        observer.say(f"part {shard}: {part.samples:,} of {part.total:,} samples")
+        observer.say(f"part {shard}: {part.share}")
     identity = _identity(config, source, model, session, overrides or {}, mark, shard, part)
     with working_folder(config) as out, Journal(out, identity, shard) as journal:
         finished = journal.read_summary()
