@@ -38,7 +38,7 @@ class PipeSource:
     """Samples out of a tar archive that is read once; a sample's files live as long as somebody holds the sample."""
 
     layout = "tar stream"
-    takes_variants = False
+    takes_variants = True
     endless = True
 
     def __init__(self, file: BufferedReader) -> None:

@@ -174,7 +174,7 @@ class StoreSource(TarSource):
     """Reads one archive after the other while the next one is fetched."""
 
     endless = True
-    takes_variants = False
+    takes_variants = True
     _files: StoreFiles
 
     def __init__(self, files: StoreFiles, near: WeakValueDictionary[str, Member] | None = None) -> None:

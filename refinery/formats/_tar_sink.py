@@ -15,7 +15,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import zstandard
 
@@ -62,12 +62,12 @@ class TarSink:
         if self._growing is None or self._growing.name != entry.archive:
             self._growing = self._begin(entry)
         archive = self._source.archive(entry.archive)
-        with output_errors(self._growing.path):
+        with output_errors(self._growing.path), self._growing.path.open("ab") as file:
             for member in entry.span:
                 data = self._images.pop(id(member), None)
-                blocks = archive.blocks(member) if data is None else replaced(archive.header(member), member, data)
-                self._growing.add(blocks)
-            self._growing.file.flush()
+                file.writelines(
+                    archive.blocks(member) if data is None else replaced(archive.header(member), member, data)
+                )
         if entry.last:
             self._complete()
 
@@ -103,14 +103,14 @@ class TarSink:
             length = _length_of(path, entry.archive, entry.first) if entry.first else 0
             with path.open("ab") as file:
                 file.truncate(length)
-            return _Growing(entry.archive, path, path.open("ab"))
+            return _Growing(entry.archive, path)
 
     def _complete(self) -> None:
         assert self._growing is not None
         growing, self._growing = self._growing, None
         with output_errors(growing.path):
-            growing.file.write(end_of(growing.file.tell()))
-            growing.file.close()
+            with growing.path.open("ab") as file:
+                file.write(end_of(file.tell()))
             if not is_compressed(growing.name):
                 self._files.place(growing.path, growing.name)
                 return
@@ -118,9 +118,9 @@ class TarSink:
                 self._files.replacing(growing.name) as temporary,
                 growing.path.open("rb") as plain,
                 temporary.open("wb") as raw,
-                compressing(raw, growing.name) as file,
+                compressing(raw, growing.name) as packed,
             ):
-                _copy(plain, file)
+                _copy(plain, packed)
             growing.path.unlink()
 
     def _carry_whole(self, path: str) -> None:
@@ -141,16 +141,11 @@ class TarSink:
             file.write(end_of(size))
 
 
-class _Growing:
-    """An archive that is being written."""
+class _Growing(NamedTuple):
+    """An archive that is being written: its name in the output, and where it lies until it is whole."""
 
-    def __init__(self, name: str, path: Path, file: IO[bytes]) -> None:
-        self.name, self.path, self.file = name, path, file
-
-    def add(self, blocks: Iterator[bytes]) -> None:
-        """Append one member."""
-        for piece in blocks:
-            self.file.write(piece)
+    name: str
+    path: Path
 
 
 def replaced(header: bytes, member: Member, data: bytes) -> Iterator[bytes]:

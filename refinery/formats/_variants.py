@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from refinery.errors import UsageError
 from refinery.formats._files import Files
 from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails
+from refinery.formats._parts import Packed
 from refinery.formats._source import IntoFiles, Loose, Sink, Source
 from refinery.formats._tar import MAX_PART_BYTES
 from refinery.formats._tar_samples import TarSample
@@ -30,12 +31,15 @@ LONGEST_NAME = 255
 
 def with_variants(source: Source, count: int, mark: str) -> Source:
     """The source with `count` variants of each sample, one after the other. mark: of `free_mark`."""
-    return VariantSource(source, count, mark) if count > 1 else source
+    if count == 1:
+        return source
+    return PackedVariants(source, count, mark) if isinstance(source, Packed) else VariantSource(source, count, mark)
 
 
 def free_mark(source: Source, count: int) -> str:
     """The first mark that no path of the dataset has, so that no new name is an old one; empty for one variant.
 
+    Of a stream the beginning alone is known: `VariantSource.stream` looks at the rest as it comes.
     Raises UsageError where there is none, and where the layout or a name leaves no room for more files.
     """
     if count == 1:
@@ -47,20 +51,17 @@ def free_mark(source: Source, count: int) -> str:
         )
     taken, longest, before = set[str](), "", None
     for entry in source.entries():
-        if isinstance(entry, TarSample):
-            require_single(entry, before)
-            before = entry
-        for path in (entry.image, *entry.sidecars) if isinstance(entry, Sample) else (entry.path,):
+        before = _require_single(entry, before)
+        for path in _paths(entry):
             taken.update(found.lower() for found in _MARKED.findall(path))
-            longest = max(longest, _file(path), key=lambda name: len(os.fsencode(name)))
+            longest = max(longest, _file(path), key=_length)
     free = [mark for mark in VARIANT_MARKS if mark not in taken]
     if not free:
         names = ", ".join(f"..{mark}1" for mark in VARIANT_MARKS)
         raise UsageError(
             f"--variants {count}: {source.root} has files of all names that variants get ({names}); rename those of one"
         )
-    if len(os.fsencode(longest + free[0] + str(count))) > (MAX_PART_BYTES if source.layout == "tar" else LONGEST_NAME):
-        raise UsageError(f"--variants {count}: no room for {free[0]}1 in the name {longest}; make it shorter")
+    _require_room(longest, free[0], count, source)
     return free[0]
 
 
@@ -68,25 +69,18 @@ class VariantSource:
     """A source whose samples come `count` times each, read once more or as often from the same files."""
 
     takes_variants = False
-    endless = False
 
     def __init__(self, source: Source, count: int, mark: str) -> None:
-        self.layout, self.root = source.layout, source.root
+        self.layout, self.root, self.endless = source.layout, source.root, source.endless
         self._source, self._count, self._mark = source, count, mark
 
     def stream(self) -> Iterator[Sample | Loose]:
-        """The same as `entries`."""
-        return self.entries()
+        """All of it. Raises UsageError where a stream has a name that no variant can stand beside."""
+        return self._varied(self._looked_at() if self.endless else self._source.stream())
 
     def entries(self) -> Iterator[Sample | Loose]:
         """Every sample followed by its variants, and every file that belongs to no sample."""
-        appended = Appended()
-        for entry in self._source.entries():
-            if isinstance(entry, Loose):
-                yield entry
-                continue
-            more = [variant_of(entry, number, self._mark) for number in range(1, self._count)]
-            yield from appended.place(entry, more) if isinstance(entry, TarSample) else (entry, *more)
+        return self._varied(self._source.entries())
 
     def read(self, sample: Sample) -> bytes:
         """The image of the sample that it is a variant of. Raises SampleError."""
@@ -120,6 +114,42 @@ class VariantSource:
         """A writer to wherever `files` puts them, of a layout that has such."""
         return cast(IntoFiles, self._source).sink_into(files)
 
+    def _varied(self, entries: Iterator[Sample | Loose]) -> Iterator[Sample | Loose]:
+        appended = Appended()
+        for entry in entries:
+            if isinstance(entry, Loose):
+                yield entry
+                continue
+            more = [variant_of(entry, number, self._mark) for number in range(1, self._count)]
+            yield from appended.place(entry, more) if isinstance(entry, TarSample) else (entry, *more)
+
+    def _looked_at(self) -> Iterator[Sample | Loose]:
+        """The stream, each name looked at as `free_mark` looks at those of its beginning."""
+        own = {f"{self._mark}{number}" for number in range(1, self._count)}
+        before: Sample | None = None
+        for entry in self._source.stream():
+            before = _require_single(entry, before)
+            for path in _paths(entry):
+                _require_room(_file(path), self._mark, self._count, self._source)
+                if own & {found[0].lower() for found in _NUMBERED.finditer(path)}:
+                    raise UsageError(
+                        f"--variants {self._count}: {path}: a name such as variants get; rename it, or refine several "
+                        "times, with --seed 1, --seed 2 and an --out of their own"
+                    )
+            yield entry
+
+
+class PackedVariants(VariantSource):
+    """The same of a source that is `Packed`."""
+
+    def file_of(self, sample: Sample) -> str:
+        """The file that holds a sample, or will hold its variant."""
+        return cast(Packed, self._source).file_of(sample)
+
+    def without(self, files: frozenset[str]) -> PackedVariants:
+        """The same dataset without these files."""
+        return PackedVariants(cast(Packed, self._source).without(files), self._count, self._mark)
+
 
 def variant_of(sample: Sample, number: int, mark: str) -> Sample:
     """The same sample under the names of its variant; `number` counts from 1."""
@@ -130,6 +160,29 @@ def variant_of(sample: Sample, number: int, mark: str) -> Sample:
 
 
 _MARKED = re.compile(rf"({'|'.join(VARIANT_MARKS)})(?=\d)", re.IGNORECASE)
+_NUMBERED = re.compile(rf"(?:{'|'.join(VARIANT_MARKS)})\d+", re.IGNORECASE)
+
+
+def _paths(entry: Sample | Loose) -> tuple[str, ...]:
+    return (entry.image, *entry.sidecars) if isinstance(entry, Sample) else (entry.path,)
+
+
+def _require_single(entry: Sample | Loose, before: Sample | None) -> Sample | None:
+    """The entry, or the sample before it. Raises UsageError where variants would part a sample in an archive."""
+    if isinstance(entry, TarSample):
+        require_single(entry, before)
+    return entry if isinstance(entry, Sample) else before
+
+
+def _require_room(name: str, mark: str, count: int, source: Source) -> None:
+    """Raises UsageError where a file name has no room for a mark and a number."""
+    room = MAX_PART_BYTES if source.layout.startswith("tar") else LONGEST_NAME
+    if _length(name + mark + str(count)) > room:
+        raise UsageError(f"--variants {count}: no room for {mark}1 in the name {name}; make it shorter")
+
+
+def _length(name: str) -> int:
+    return len(os.fsencode(name))
 
 
 def _place(stem: str) -> int:
