@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from weakref import WeakKeyDictionary
 
 from refinery import registry
 from refinery.errors import DatasetError, SampleError
-from refinery.formats._source import Source
+from refinery.formats._counting import count_samples
+from refinery.formats._source import Skipping, Source
 from refinery.image import SUFFIXES, Decoded
 from refinery.sample import Sample
 
@@ -22,7 +22,6 @@ FALLBACK = "folder"
 LOOKED_AT = 200
 FILES_NAMED = 100_000
 UNREADABLE_NAMED = 10
-_counts: WeakKeyDictionary[Source, int] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -89,13 +88,6 @@ def survey(source: Source, limit: int = LOOKED_AT) -> Survey:
     )
 
 
-def count_samples(source: Source) -> int:
-    """How many samples a dataset has (of a stream: its beginning); counted once."""
-    if (known := _counts.get(source)) is None:
-        known = _counts[source] = sum(isinstance(entry, Sample) for entry in source.entries())
-    return known
-
-
 def split(key: str, fraction: float, seed: int = 0) -> bool:
     """Whether a sample falls into the held-out part, which has about `fraction` of all keys.
 
@@ -112,7 +104,11 @@ def spread(source: Source, limit: int | None = None, seed: int = 0) -> Iterator[
     if limit is None:
         yield from samples
         return
-    chosen = iter(_even_indices(count_samples(source), limit, seed))
+    indices = _even_indices(count_samples(source), limit, seed)
+    if isinstance(source, Skipping) and not source.endless:
+        yield from source.samples_at(indices)
+        return
+    chosen = iter(indices)
     wanted = next(chosen, None)
     for index, sample in enumerate(samples):
         if wanted is None:

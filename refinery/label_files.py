@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from refinery.annotations import SHARED_SUFFIXES, Shared, one_line, open_shared
 from refinery.errors import LabelError, SampleError
+from refinery.formats._counting import counted
 from refinery.formats._names import PICTURE_FOLDERS, is_label_folder
 from refinery.formats._source import Source
 from refinery.formats._tar_files import TarFiles
@@ -74,7 +75,7 @@ def look_over(source: Source) -> tuple[list[ImageIndex], frozenset[str], list[st
     """
     paths: list[str] = []
     folders = ClassFolders()
-    for entry in source.entries():
+    for entry in counted(source):
         if isinstance(entry, Sample):
             folders.add(entry.image)
         elif entry.path.lower().endswith(SHARED_SUFFIXES) and len(paths) < MAX_FILES:

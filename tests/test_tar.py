@@ -21,6 +21,7 @@ from stream import brighter, error_of, manifest, refine, refine_json, scene, sta
 from refinery.dataset import open_dataset
 from refinery.errors import DatasetError
 from refinery.formats import _tar, _tar_files
+from refinery.formats._counting import count_samples
 from refinery.formats._source import Loose
 from refinery.sample import Sample
 
@@ -354,3 +355,21 @@ def test_an_input_that_went_away_stops_the_job_and_it_goes_on_when_it_is_back(tm
     assert "the input went away; bring it back and run the same command again" in stderr
     assert refine(source, tmp_path / "out", model).exit_code == 0
     assert tree_of(tmp_path / "out", own=True) == tree_of(tmp_path / "undisturbed", own=True)
+
+
+def test_samples_at_places_are_those_of_a_walk_and_archives_without_one_are_passed_over(tmp_path, monkeypatch):
+    image = png(scene(0)[0])
+    for name, count in (("0", 3), ("1", 0), ("2", 40), ("3", 1), ("4", 20)):
+        write(tmp_path / f"{name}.tar", shard([("a.txt", b"1"), *((f"{i:03d}.png", image) for i in range(count))]))
+    write(tmp_path / "broken.tar", b"no archive" * 100)
+    write(tmp_path / "about.txt", b"loose")
+    source, whole = open_dataset(tmp_path), keys(tmp_path)
+    assert len(whole) == count_samples(source) == 64
+    for places in ([], [0], [63], [2, 3], [42, 43, 44], [0, 1, 63], list(range(64))):
+        for each in (open_dataset(tmp_path), source):  # sizes unknown, and known
+            assert [sample.key for sample in each.samples_at(places)] == [whole[place] for place in places]
+    opened: list[str] = []
+    archive = source._files.archive
+    monkeypatch.setattr(source._files, "archive", lambda path: opened.append(path) or archive(path))
+    assert [sample.key for sample in source.samples_at([1, 44])] == ["0.tar/001", "4.tar/000"]
+    assert set(opened) == {"0.tar", "4.tar"}

@@ -56,13 +56,13 @@ class Hdf5Sink:
     def commit(self, entry: Sample | Loose) -> None:
         """Nothing: files are put together in `finish`."""
 
-    def read_back(self, path: str) -> bytes:
-        """A loose file as it stands in the output; a value as it stands there, or as `finish` will copy it."""
+    def read_back(self, path: str) -> bytes | None:
+        """A loose file, or a value, as it stands in the output; None for a value that `finish` will copy."""
         file, inside = self._source.locate(path)
         if not inside:
             return self._files.read_back(path)
         if not (self._files.out / file).exists():
-            return self._source.reader.label(file, inside)
+            return None
         reader = Hdf5Reader(self._files.out)
         try:
             return reader.label(file, inside)

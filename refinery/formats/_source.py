@@ -11,10 +11,10 @@ A source whose files hold many samples each offers `_parts.Packed`, too: parts o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -69,6 +69,14 @@ class Source(Protocol):
 
     def sink(self, out: Path, scratch: Path | None = None) -> Sink:
         """A writer of this layout into the folder `out`. scratch: see `_files.Files`."""
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """What a layout offers beside `Source` that comes to some of its samples without a look at all others."""
+
+    def samples_at(self, indices: Sequence[int]) -> Iterator[Sample]:
+        """The samples at these places among all samples, counted from 0; increasing."""
 
 
 class IntoFiles(Protocol):

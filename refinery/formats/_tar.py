@@ -183,7 +183,7 @@ def _continues(key: str, first: str) -> bool:
 def _header(block: bytes, at: int) -> tuple[str, int, str]:
     """Kind, size and name of a header block."""
     told = block[148:156].split(b"\0")[0].strip().lstrip(b"0")
-    total = sum(block[:148]) + 8 * ord(" ") + sum(block[156:])
+    total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
     if len(block) < BLOCK or told != b"%o" % total:
         found = bytes(block[:16])
         raise DatasetError(f"no tar stream at byte {at:,}: found {found!r}, expected a file's header of {BLOCK} bytes")

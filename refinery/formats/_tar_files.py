@@ -28,6 +28,8 @@ from refinery.formats._tar import Member, padded, read_members
 
 OPEN_ARCHIVES = 2
 PIECE_BYTES = 1 << 20
+AHEAD_BYTES = 4096
+"""Read at a member's beginning: its headers, and those of the next one behind a small file."""
 MOST_TIMES_LARGER, SPARED_BYTES = 100, 1 << 30
 """An archive may expand to so many times its size and so much more: images are compressed already."""
 
@@ -95,11 +97,13 @@ class Archive:
 
     def members(self, problems: Problems) -> Iterator[Member]:
         """All that can be used, up to where the archive breaks off; what is refused or missing is noted as lost."""
-        at = 0
+        at, ahead, begin = 0, b"", 0  # headers of one member are read at once
 
         def read(count: int) -> bytes:
-            nonlocal at
-            data = self.read(at, count)
+            nonlocal at, ahead, begin
+            if not begin <= at <= at + count <= begin + len(ahead):
+                ahead, begin = self.read(at, max(count, AHEAD_BYTES)), at
+            data = ahead[at - begin : at - begin + count]
             at += len(data)
             return data
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class TarSource:
         self._files = files
         self._near: WeakValueDictionary[str, Member] = WeakValueDictionary() if near is None else near
         """Members of the samples that somebody holds, by path: their files are found without a search."""
+        self._sizes: dict[str, int] = {}
+        """Samples of the archives that were read to their end."""
         self._index = lru_cache(OPEN_ARCHIVES)(self._all_of)
 
     def entries(self) -> Iterator[Sample | Loose]:
@@ -45,6 +48,22 @@ class TarSource:
     def stream(self) -> Iterator[Sample | Loose]:
         """The same as `entries`."""
         return self.entries()
+
+    def samples_at(self, indices: Sequence[int]) -> Iterator[Sample]:
+        """The samples at these places; archives that have none of them are passed over, once their size is known."""
+        waiting, start = deque(indices), 0
+        for path in self._files.paths():
+            if not waiting:
+                return
+            size = self._sizes.get(path)
+            if size is None or waiting[0] < start + size:
+                for place, sample in enumerate(_samples(self._entries_of(path)), start):
+                    if waiting and place == waiting[0]:
+                        waiting.popleft()
+                        yield sample
+                    if size is not None and (not waiting or waiting[0] >= start + size):
+                        break
+            start += self._sizes.get(path, 0)
 
     def read(self, sample: Sample) -> bytes:
         """The image file's bytes. Raises SampleError."""
@@ -104,13 +123,16 @@ class TarSource:
             archive = self._files.archive(path)
         except DatasetError as error:
             problems.lose(f"{error}; it is carried as it is, its samples are not refined")
+            self._sizes[path] = 0
             yield Loose(path)
             return
-        members = self._once(archive.members(problems), path)
+        members, samples = self._once(archive.members(problems), path), 0
         for entry in samples_of(members, path, self._files, Names().is_new, problems.lose, archive):
             if isinstance(entry, TarSample):
                 self._near.update({f"{path}/{member.path}": member for member in entry.files})
+                samples += 1
             yield entry
+        self._sizes[path] = samples
 
     def _once(self, members: Iterator[Member], archive: str) -> Iterator[Member]:
         """Members without those whose path came before."""
@@ -138,3 +160,7 @@ class TarSource:
         if len(data) < member.size:
             raise SampleError(f"{shown}: cut off, {len(data):,} of {member.size:,} bytes; write the archive again")
         return data
+
+
+def _samples(entries: Iterable[Sample | Loose]) -> Iterator[Sample]:
+    return (entry for entry in entries if isinstance(entry, Sample))

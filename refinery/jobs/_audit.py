@@ -10,8 +10,9 @@ from refinery.artifact import Artifact
 from refinery.checks import CheckContext, DriftSummary, flips_found, overall, run_checks
 from refinery.checks._worst import Worst
 from refinery.config import InspectConfig
-from refinery.dataset import count_samples, spread
+from refinery.dataset import spread
 from refinery.errors import DatasetError, SampleError
+from refinery.formats._counting import count_samples
 from refinery.formats._source import Loose, Source
 from refinery.jobs._checking import (
     calibrated,
@@ -23,7 +24,7 @@ from refinery.jobs._checking import (
 )
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress
-from refinery.jobs._pairs import RefinedImages, read_pair, spread_pairs
+from refinery.jobs._pairs import RefinedImages, read_decoys, read_pair, spread_pairs
 from refinery.jobs._summary import POWER_PAIRS, worst_rows
 from refinery.jobs._variants import in_variants
 from refinery.labels import LabelReader, read_sidecars
@@ -62,7 +63,7 @@ class Audit:
 
     def run(self, model: Artifact | None, observer: Observer) -> dict[str, Any]:
         """Calibrate on the pairs themselves, then judge every sample."""
-        context = open_context(self.config.max_drift, self.config.false_alarms, self.synthetic, model)
+        context = open_context(self.config.max_drift, self.config.false_alarms, read_decoys(self.synthetic), model)
         table = look_at_labels(self.synthetic, self.labels, context=context)
         observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
         pairs = spread_pairs(self.synthetic, self.images, self.labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isclose, isfinite
 from typing import Any
@@ -12,17 +12,17 @@ from refinery.checks import CheckContext, calibrate, describe_power
 from refinery.checks._calibration import within_limits
 from refinery.checks._summary import POWER
 from refinery.config import parse_max_drift
-from refinery.formats._source import Source
-from refinery.jobs._pairs import read_decoys
 from refinery.runtime.probe_session import open_probe
-from refinery.sample import Pair
+from refinery.sample import FloatArray, Pair
 
 
-def open_context(max_drift: str, false_alarms: float, source: Source, model: Artifact | None) -> CheckContext:
-    """The context of a job before it is calibrated."""
+def open_context(
+    max_drift: str, false_alarms: float, decoys: Iterable[tuple[str, FloatArray]], model: Artifact | None
+) -> CheckContext:
+    """The context of a job before it is calibrated. decoys: see `CheckContext.with_decoys`."""
     probe = open_probe(model) if model is not None else None
     context = CheckContext(max_drift=parse_max_drift(max_drift), false_alarms=false_alarms, probe=probe)
-    return context.with_decoys(read_decoys(source))
+    return context.with_decoys(decoys)
 
 
 def calibrated(

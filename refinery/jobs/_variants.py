@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from refinery.artifact import Artifact
-from refinery.dataset import count_samples
 from refinery.errors import LabelError, UsageError
+from refinery.formats._counting import count_samples
 from refinery.formats._names import VARIANT_MARKS
 from refinery.formats._source import Source
 from refinery.formats._variants import free_mark, with_variants

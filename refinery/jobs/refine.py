@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
@@ -16,18 +17,17 @@ from refinery import artifact as artifacts
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, flips_found
 from refinery.config import LabelOverride, OnDrift, RefineConfig
-from refinery.dataset import count_samples, iter_decoded
 from refinery.errors import DatasetError
+from refinery.formats._counting import count_samples
 from refinery.formats._parts import Part, divide
 from refinery.formats._source import Sink, Source
 from refinery.formats._store import is_address, shown
 from refinery.formats._variants import with_variants
-from refinery.image import Decoded
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
 from refinery.jobs._ends import PIPE, open_input, open_output, open_sink, require_ends, require_place, working_folder
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
-from refinery.jobs._pairs import DECOYS, pairs_of, refined_pairs
+from refinery.jobs._pairs import pairs_of, read_decoys, refined_pairs
 from refinery.jobs._record import Report
 from refinery.jobs._summary import delivered_pairs, summarise, worst_rows, write_worst
 from refinery.jobs._variants import about_indices, mark_of
@@ -38,7 +38,7 @@ from refinery.report.picture import save_png
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
 from refinery.runtime.room import Room
 from refinery.runtime.session import Session, cores, open_session
-from refinery.sample import Pair, Sample
+from refinery.sample import FloatArray, Pair, Sample
 from refinery.shard import Shard, parse_shard
 from refinery.work import RefineOptions
 
@@ -63,7 +63,10 @@ def refine(
     chunk = chunk_size(source)
     opened = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
     session = replace(opened, room=Room(observer.say))
-    _require_channels(source, model)
+    reader = open_labels(source, overrides) if config.check else None
+    decoys = _of_channels(read_decoys(source), source, model)
+    context = open_context(config.max_drift, config.false_alarms, decoys, model) if config.check else None
+    deque(decoys, 0)
     on_drift = _on_drift(config, model, observer)
     require_place(config, on_drift)
     options = RefineOptions(
@@ -72,8 +75,8 @@ def refine(
         config.workers,
         chunk,
         on_drift,
-        open_context(config.max_drift, config.false_alarms, source, model) if config.check else None,
-        open_labels(source, overrides) if config.check else None,
+        context,
+        reader,
         config.seed,
     )
     whole = config.variants * (part.total if part else 0 if source.endless else count_samples(source))
@@ -211,15 +214,21 @@ def _draw_worst(
     wanted = {entry["key"] for entry in entries[:ROWS]}
     if not wanted:
         return
-    samples = [entry for entry in source.entries() if isinstance(entry, Sample) and entry.key in wanted]
+    of_them = (entry for entry in source.entries() if isinstance(entry, Sample) and entry.key in wanted)
+    samples = list(islice(of_them, len(wanted)))
     pairs = {pair.sample.key: pair for pair in pairs_of(samples, source, session, options)}
     save_png(draw_worst(worst_rows(entries, pairs), WORST_TITLE), journal.folder / WORST)
 
 
-def _require_channels(source: Source, model: Artifact) -> None:
-    """Raises DatasetError where none of the images looked at is of the model's kind: nothing would be refined."""
+def _of_channels(
+    images: Iterable[tuple[str, FloatArray]], source: Source, model: Artifact
+) -> Iterator[tuple[str, FloatArray]]:
+    """Images on their way. Raises DatasetError where none of them is of the model's kind: nothing would be refined."""
     kinds = {1: "gray", 3: "colour"}
-    found = {each.pixels.shape[2] for _, each in iter_decoded(source, DECOYS) if isinstance(each, Decoded)}
+    found = set[int]()
+    for key, image in images:
+        found.add(image.shape[2])
+        yield key, image
     if found and model.manifest.channels not in found:
         raise DatasetError(
             f"{source.root}: its images are {kinds[found.pop()]}, but {model.path} was trained on "

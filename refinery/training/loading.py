@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from refinery.dataset import count_samples, iter_decoded
+from refinery.dataset import iter_decoded
 from refinery.errors import DatasetError, SampleError
+from refinery.formats._counting import count_samples
 from refinery.formats._source import Source
 from refinery.image import as_channels
 from refinery.sample import Sample
