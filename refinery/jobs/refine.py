@@ -66,7 +66,7 @@ def refine(
     reader = open_labels(source, overrides) if config.check else None
     decoys = _of_channels(read_decoys(source), source, model)
     context = open_context(config.max_drift, config.false_alarms, decoys, model) if config.check else None
-    deque(decoys, 0)
+    deque(decoys, 0)  # looked at, also where nothing is checked
     on_drift = _on_drift(config, model, observer)
     require_place(config, on_drift)
     options = RefineOptions(
