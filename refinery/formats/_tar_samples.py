@@ -52,7 +52,7 @@ def samples_of(
     no sample goes into the span of the sample before it; those at the beginning, into that of the first. Raises
     DatasetError where such files hold more than `MAX_LOOSE_BYTES` in memory.
     """
-    prefix = f"{archive}/" if archive else ""
+    prefix = prefix_of(archive)
     held: TarSample | None = None
     loose: list[Member] = []
     count = 0
@@ -81,6 +81,11 @@ def samples_of(
         yield replace(held, span=(*held.span, *loose), first=count, last=True)
 
 
+def prefix_of(archive: str) -> str:
+    """What stands before a member's path in the dataset; nothing in a stream."""
+    return f"{archive}/" if archive else ""
+
+
 def _pictures(group: list[Member]) -> list[str]:
     """File names of the images of a group that are samples, in their order; none in a folder of masks and the like."""
     if any(is_certain_role_folder(part) for part in group[0].path.split("/")[:-1]):
@@ -89,7 +94,7 @@ def _pictures(group: list[Member]) -> list[str]:
 
 
 def _samples_in(group: list[Member], pictures: list[str], archive: str, home: object) -> Iterator[TarSample]:
-    prefix = f"{archive}/" if archive else ""
+    prefix = prefix_of(archive)
     folder = group[0].path.rpartition("/")[0]
     folder = f"{folder}/" if folder else ""
     owners = Owners(pictures)

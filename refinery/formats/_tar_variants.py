@@ -11,7 +11,7 @@ from refinery.errors import UsageError
 from refinery.formats._names import stem_of
 from refinery.formats._tar import BLOCK, Member
 from refinery.formats._tar_files import Archive
-from refinery.formats._tar_samples import TarSample
+from refinery.formats._tar_samples import TarSample, prefix_of
 from refinery.sample import Sample
 
 
@@ -53,7 +53,7 @@ class Appended:
 
 
 def _in_archive(sample: TarSample, variant: Sample, members: list[Member], first: int, last: bool) -> TarSample:
-    image = variant.image.removeprefix(f"{sample.archive}/") if sample.archive else variant.image
+    image = variant.image.removeprefix(prefix_of(sample.archive))
     return TarSample(
         variant.key,
         variant.image,
@@ -73,21 +73,16 @@ def _in_archive(sample: TarSample, variant: Sample, members: list[Member], first
 def _renamed(sample: TarSample, variant: Sample) -> list[Member]:
     """The members of a sample, in their order, with the contents that they have and the names of the variant."""
     names = {sample.image: variant.image, **dict(zip(sample.sidecars, variant.sidecars, strict=True))}
-    prefix = f"{sample.archive}/" if sample.archive else ""
-    found = []
+    prefix, archive, found = prefix_of(sample.archive), cast(Archive | None, sample.opened), []
     for member in sample.files:
         if (name := names.get(prefix + member.path)) is not None:
             path = name.removeprefix(prefix)
+            told = member.header if archive is None else archive.header(member)
             try:
-                info = tarfile.TarInfo.frombuf(_header(sample, member)[-BLOCK:], "utf-8", "surrogateescape")
+                info = tarfile.TarInfo.frombuf(told[-BLOCK:], "utf-8", "surrogateescape")
             except tarfile.HeaderError:  # times and owners that tarfile does not understand
                 info = tarfile.TarInfo(path)
             info.name, info.size, info.pax_headers = path, member.size, {}
             header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
             found.append(Member(path, member.start, member.offset, member.size, header, member.data))
     return found
-
-
-def _header(sample: TarSample, member: Member) -> bytes:
-    """A member's headers, which those of a stream have with them."""
-    return member.header or cast(Archive, sample.opened).header(member)
