@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable
 
+from refinery.formats._name_list import Keys, NameList
 from refinery.formats._names import (
     FRAME_PICTURE_WORDS,
     PICTURE_WORDS,
@@ -27,77 +27,91 @@ class Owners:
     pictures: file names of one folder's images. A stem shared by two images belongs to the first.
     """
 
-    def __init__(self, pictures: Sequence[str]) -> None:
-        self._by_head = _unique((picture_core(stem_of(name)), name) for name in pictures)
-        self._by_tail = _unique((picture_tail(stem_of(name)), name) for name in pictures)
-        by_stem = {stem_of(name): name for name in reversed(pictures)}
-        self._by_tail |= by_stem
-        self._by_head |= by_stem | {name: name for name in pictures}
+    def __init__(self, pictures: NameList) -> None:
+        self.pictures = pictures
+        self._stems = Keys(pictures, stem_of)
+        self._cores = Keys(pictures, _core_of)
+        self._tails = Keys(pictures, _tail_of)
 
-    def of(self, name: str) -> str | None:
-        """The image that `name` belongs to, or None."""
-        if name in self._by_head:
-            return self._by_head[name]
+    def of(self, name: str) -> int | None:
+        """Where the image that `name` belongs to stands among the pictures, or None."""
+        found = self._by_head(name)
         for head, _ in heads(name):
-            if head in self._by_head:
-                return self._by_head[head]
-        return self._by_equal_tail(stem_of(name))
+            if found is not None:
+                break
+            found = self._by_head(head)
+        return self._by_equal_tail(stem_of(name)) if found is None else found
 
-    def _by_equal_tail(self, stem: str) -> str | None:
-        if stem in self._by_tail:
-            return self._by_tail[stem]
+    def key_of(self, picture: str) -> str:
+        """Its stem, or its whole file name where the stem is another image's stem or name too."""
+        stem = stem_of(picture)
+        return picture if self._stems.only(stem) is None or self._named(stem) is not None else stem
+
+    def first_of(self, stem: str) -> str:
+        """The picture that files of this stem go with, of a stem that a picture has."""
+        return self.pictures[next(self._stems.places(stem))]
+
+    def _named(self, name: str) -> int | None:
+        if not is_image_name(name):
+            return None
+        return next((place for place in self._stems.places(stem_of(name)) if self.pictures[place] == name), None)
+
+    def _by_head(self, head: str) -> int | None:
+        found = self._named(head)
+        if found is None:
+            found = self._stems.first(head)
+        return self._cores.only(head) if found is None else found
+
+    def _by_equal_tail(self, stem: str) -> int | None:
+        found = self._by_tail(stem)
+        if found is not None:
+            return found
         for prefix, tail in tails(stem):
-            if tail in self._by_tail and (is_frame(tail) or says_role(prefix)):
-                return self._by_tail[tail]
+            if (found := self._by_tail(tail)) is not None and (is_frame(tail) or says_role(prefix)):
+                return found
         return None
 
+    def _by_tail(self, tail: str) -> int | None:
+        found = self._stems.first(tail)
+        return self._tails.only(tail) if found is None else found
 
-def pictures_in(names: Iterable[str], roles: Roles) -> list[str]:
+
+def pictures_in(names: Iterable[str], roles: Roles) -> NameList:
     """The images of one folder that are samples, in the order of `names`; masks, depth and normals are left out."""
-    images = [name for name in names if is_image_name(name)]
-    stems = {stem_of(name) for name in images}
-    cores = {core for stem in stems if (core := picture_core(stem))}
-    frames = {tail for stem in stems if (tail := picture_tail(stem))}
-    buffered = {tail for stem in stems if (tail := picture_tail(stem, FRAME_PICTURE_WORDS))}
-    known = stems | cores
+    images = NameList(name for name in names if is_image_name(name))
+    stems, cores, frames = Keys(images, stem_of), Keys(images, _core_of), Keys(images, _tail_of)
+    buffered = Keys(images, lambda name: picture_tail(stem_of(name), FRAME_PICTURE_WORDS))
 
     def is_sample(stem: str) -> bool:
         return not (
-            _continues_a_picture(stem, known, roles)
-            or _precedes_a_picture(stem, stems, frames)
+            _continues_a_picture(stem, (stems, cores), roles)
+            or _precedes_a_picture(stem, (stems, frames))
             or _is_buffer(stem, buffered)
             or (roles.bare and stem in cores)
         )
 
-    return [name for name in images if is_sample(stem_of(name))]
+    return NameList(name for name in images if is_sample(stem_of(name)))
 
 
-def keys_of(pictures: Sequence[str]) -> list[str]:
-    """A name for each image, unique in the folder: its stem, or the whole file name where the stem is not unique."""
-    counts = Counter(stem_of(name) for name in pictures)
-    taken = set(pictures)
-    stems = (stem_of(name) for name in pictures)
-    return [
-        stem if counts[stem] == 1 and stem not in taken else name for stem, name in zip(stems, pictures, strict=True)
-    ]
+def _core_of(name: str) -> str | None:
+    return picture_core(stem_of(name))
 
 
-def _unique(pairs: Iterable[tuple[str | None, str]]) -> dict[str, str]:
-    """key -> name for the keys that occur once."""
-    kept = [(key, name) for key, name in pairs if key]
-    counts = Counter(key for key, _ in kept)
-    return {key: name for key, name in kept if counts[key] == 1}
+def _tail_of(name: str) -> str | None:
+    return picture_tail(stem_of(name))
 
 
-def _continues_a_picture(stem: str, known: Set[str], roles: Roles) -> bool:
-    return any((head in known and says_role(rest)) or rest in roles.endings for head, rest in heads(stem))
+def _continues_a_picture(stem: str, known: Iterable[Keys], roles: Roles) -> bool:
+    return any(
+        rest in roles.endings or (any(head in keys for keys in known) and says_role(rest)) for head, rest in heads(stem)
+    )
 
 
-def _precedes_a_picture(stem: str, stems: Set[str], frames: Set[str]) -> bool:
-    return any((tail in stems or tail in frames) and says_role(prefix) for prefix, tail in tails(stem))
+def _precedes_a_picture(stem: str, known: Iterable[Keys]) -> bool:
+    return any(any(tail in keys for keys in known) and says_role(prefix) for prefix, tail in tails(stem))
 
 
-def _is_buffer(stem: str, buffered: Set[str]) -> bool:
+def _is_buffer(stem: str, buffered: Keys) -> bool:
     if not buffered:
         return False
     return any(tail in buffered and not PICTURE_WORDS & set(words_of(prefix)) for prefix, tail in tails(stem))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from refinery.formats._grouping import Owners
+from refinery.formats._name_list import NameList
 from refinery.formats._names import (
     PICTURE_FOLDERS,
     base_of_role_folder,
@@ -36,7 +36,7 @@ class Partners:
     def __init__(self, tree: Tree, roles: Roles) -> None:
         self._tree = tree
         self._roles = roles
-        self._children = lru_cache(ANCESTORS_KEPT)(self._read_children)
+        self._known: dict[str, _Children] = {}
 
     def owner(self, path: str) -> str | None:
         """The folder whose images the files of this folder belong to; None where it stands for itself."""
@@ -80,9 +80,16 @@ class Partners:
         """Whether a file of `labels` continues the stem of an image that lies in `pictures`."""
         if not self._tree.reaches(pictures):
             return False
-        images = [name for name in self._tree.read(pictures).files if is_image_name(name)]
-        owners = Owners(images)
-        return bool(images) and any(owners.of(name) for name in self._tree.read(labels).files)
+        owners = Owners(NameList(name for name in self._tree.read(pictures).files if is_image_name(name)))
+        return any(owners.of(name) is not None for name in self._tree.read(labels).files)
+
+    def _children(self, path: str) -> _Children:
+        # No lru_cache: one of a method is a reference cycle, and would keep the tree's names for the collector.
+        found = self._known.pop(path, None) or self._read_children(path)
+        self._known[path] = found
+        if len(self._known) > ANCESTORS_KEPT:
+            del self._known[next(iter(self._known))]
+        return found
 
     def _read_children(self, path: str) -> _Children:
         found = _Children()

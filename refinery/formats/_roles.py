@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, permutations
 from pathlib import Path
@@ -52,7 +52,7 @@ def decide(tree: Tree, judge: Judge = is_mask_beside) -> Roles:
     return Roles(frozenset(named | masks) - {""}, "" in masks, MappingProxyType(folders))
 
 
-def _partners(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+def _partners(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """(ending, name, picture) for each image whose name goes on after another image's stem."""
     images = [name for name in islice(names, NAMES_SEEN) if is_image_name(name)]
     by_stem = {stem_of(name): name for name in images}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from refinery.errors import DatasetError
-from refinery.formats._grouping import Owners, keys_of, pictures_in
+from refinery.formats._grouping import Owners, pictures_in
+from refinery.formats._name_list import NameList
 from refinery.formats._names import is_certain_role_folder
 from refinery.formats._roles import Roles
 from refinery.formats._source import Loose
@@ -86,30 +87,31 @@ def prefix_of(archive: str) -> str:
     return f"{archive}/" if archive else ""
 
 
-def _pictures(group: list[Member]) -> list[str]:
+def _pictures(group: list[Member]) -> NameList:
     """File names of the images of a group that are samples, in their order; none in a folder of masks and the like."""
     if any(is_certain_role_folder(part) for part in group[0].path.split("/")[:-1]):
-        return []
+        return NameList()
     return pictures_in((_name(member) for member in group), Roles())
 
 
-def _samples_in(group: list[Member], pictures: list[str], archive: str, home: object) -> Iterator[TarSample]:
+def _samples_in(group: list[Member], pictures: NameList, archive: str, home: object) -> Iterator[TarSample]:
     prefix = prefix_of(archive)
     folder = group[0].path.rpartition("/")[0]
     folder = f"{folder}/" if folder else ""
     owners = Owners(pictures)
-    owned: dict[str, list[str]] = {picture: [] for picture in pictures}
+    owned: list[list[str]] = [[] for _ in pictures]
     for member in group:
-        if _name(member) not in owned:
-            owned[owners.of(_name(member)) or pictures[0]].append(prefix + member.path)
+        place = owners.of(_name(member)) or 0
+        if _name(member) != pictures[place]:
+            owned[place].append(prefix + member.path)
     begin = 0
-    for key, picture in zip(keys_of(pictures), pictures, strict=True):
+    for sidecars, picture in zip(owned, pictures, strict=True):
         at = next(i for i, member in enumerate(group) if _name(member) == picture)
-        end = len(group) if picture == pictures[-1] else at + 1
+        end = len(group) if picture == pictures[len(pictures) - 1] else at + 1
         yield TarSample(
-            prefix + folder + key,
+            prefix + folder + owners.key_of(picture),
             prefix + group[at].path,
-            tuple(sorted(owned[picture])),
+            tuple(sorted(sidecars)),
             archive=archive,
             home=home,
             member=group[at],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from refinery.formats._name_list import NameList, Sorter, repeated
 from refinery.formats._problems import Problems, reason
 
 OWN_FOLDER = ".refinery"
@@ -19,8 +20,8 @@ class Folder:
     """One directory. path: relative to the root, POSIX, "" for the root; files, folders: names, sorted."""
 
     path: str
-    files: tuple[str, ...] = ()
-    folders: tuple[str, ...] = ()
+    files: NameList
+    folders: NameList
 
 
 def join(folder: str, name: str) -> str:
@@ -55,16 +56,15 @@ class Tree:
         """One directory; an unreadable one is noted and empty."""
         if self._latest and self._latest.path == path:
             return self._latest
-        files: list[str] = []
-        folders: list[str] = []
+        files, folders = Sorter(), Sorter()
         try:
             with os.scandir(self.root / path) as entries:
                 for entry in entries:
                     self._sort_in(entry, path, files, folders)
         except OSError as error:
             self._problems.lose(f"{path or self.root}: cannot be read ({reason(error)}); what is in it is left out")
-        self._note_case_clashes(path, [*files, *folders])
-        self._latest = Folder(path, tuple(sorted(files)), tuple(sorted(folders)))
+        self._latest = Folder(path, files.names(), folders.names())
+        self._note_case_clashes(self._latest)
         return self._latest
 
     def enters(self, path: str) -> bool:
@@ -87,25 +87,25 @@ class Tree:
         prefixes = ["/".join(parts[: i + 1]) for i in range(len(parts))]
         return all((self.root / prefix).is_dir() and self.enters(prefix) for prefix in prefixes)
 
-    def _sort_in(self, entry: os.DirEntry[str], path: str, files: list[str], folders: list[str]) -> None:
+    def _sort_in(self, entry: os.DirEntry[str], path: str, files: Sorter, folders: Sorter) -> None:
         if not path and entry.name == OWN_FOLDER:
             return
         if entry.is_dir():
-            folders.append(entry.name)
+            folders.add(entry.name)
         elif entry.is_file():
-            files.append(entry.name)
+            files.add(entry.name)
         else:
             kind = "a broken link" if entry.is_symlink() else "not a plain file"
             self._problems.add(f"{join(path, entry.name)}: {kind}; it is left out")
 
-    def _note_case_clashes(self, path: str, names: Iterable[str]) -> None:
-        counts = Counter(name.casefold() for name in names)
-        clashes = {folded for folded, count in counts.items() if count > 1}
+    def _note_case_clashes(self, folder: Folder) -> None:
+        count = len(folder.files) + len(folder.folders)
+        clashes = repeated((name.casefold() for name in chain(folder.files, folder.folders)), count)
         if clashes:
-            found = sorted(name for name in names if name.casefold() in clashes)
+            found = sorted(name for name in chain(folder.files, folder.folders) if hash(name.casefold()) in clashes)
             shown = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
             self._problems.add(
-                f"{path or '.'}: {len(found)} names differ only in case ({shown}); "
+                f"{folder.path or '.'}: {len(found)} names differ only in case ({shown}); "
                 "on a disk that ignores case they would overwrite each other; rename them"
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from refinery import image
 from refinery.errors import DatasetError
 from refinery.formats._files import Files, chunks, read_whole
-from refinery.formats._grouping import Owners, keys_of, pictures_in
+from refinery.formats._grouping import Owners, pictures_in
+from refinery.formats._name_list import NameList, repeated
 from refinery.formats._names import is_image_name, stem_of
+from refinery.formats._owned import Owned
 from refinery.formats._partners import Partners
 from refinery.formats._problems import Problems
 from refinery.formats._roles import Roles, decide
@@ -99,27 +101,22 @@ class FolderSource:
         """A writer of the same files into the folder `out`."""
         return FolderSink(self.root, out, scratch)
 
-    def _group(self, folder: Folder, beside: Iterable[Folder], labels_only: bool) -> Iterator[Sample | Loose]:
-        pictures = [] if labels_only else pictures_in(folder.files, self.roles)
-        self._note_shared_stems(folder.path, pictures)
+    def _group(self, folder: Folder, beside: Sequence[Folder], labels_only: bool) -> Iterator[Sample | Loose]:
+        pictures = NameList() if labels_only else pictures_in(folder.files, self.roles)
         owners = Owners(pictures)
-        owned: dict[str, list[str]] = {picture: [] for picture in pictures}
-        loose: list[str] = []
-        for each in (folder, *beside):
-            for name in each.files:
-                if each is not folder or name not in owned:
-                    owner = owners.of(name)
-                    (owned[owner] if owner else loose).append(join(each.path, name))
-        for key, picture in zip(keys_of(pictures), pictures, strict=True):
-            yield Sample(join(folder.path, key), join(folder.path, picture), tuple(sorted(owned.pop(picture))))
-        yield from (Loose(path) for path in sorted(loose))
+        self._note_shared_stems(folder.path, owners)
+        owned = Owned(owners, (folder, *beside))
+        for picture, sidecars in zip(pictures, owned.sidecars(), strict=True):
+            yield Sample(join(folder.path, owners.key_of(picture)), join(folder.path, picture), sidecars)
+        yield from map(Loose, owned.loose())
 
-    def _note_shared_stems(self, path: str, pictures: list[str]) -> None:
-        first: dict[str, str] = {}
-        for name in pictures:
-            before = first.setdefault(stem_of(name), name)
-            if before != name:
-                shown = f"{join(path, before)}, {join(path, name)}"
+    def _note_shared_stems(self, path: str, owners: Owners) -> None:
+        if not repeated(map(stem_of, owners.pictures), len(owners.pictures)):
+            return
+        for name in owners.pictures:
+            first = owners.first_of(stem_of(name))
+            if first != name:
+                shown = f"{join(path, first)}, {join(path, name)}"
                 self._problems.add(f"{shown}: two images of one stem; files of that stem go with the first")
 
 

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as arrays
 from refinery import image
 from refinery.dataset import _even_indices, split
 from refinery.formats import _arrays, folder
-from refinery.formats._grouping import Owners, keys_of, pictures_in
+from refinery.formats._grouping import Owners, pictures_in
+from refinery.formats._name_list import Keys, NameList, Sorter, repeated
 from refinery.formats._names import picture_core, picture_tail, stem_of
 from refinery.formats._roles import Roles
 from refinery.formats._source import Loose
@@ -85,15 +86,51 @@ def test_variants_group_as_their_samples_do(paths):
 
 @given(st.lists(FILES, unique=True))
 def test_keys_of_a_folder_are_unique(names):
-    pictures = pictures_in(sorted(names), Roles())
-    assert len(set(keys_of(pictures))) == len(pictures)
+    owners = Owners(pictures_in(sorted(names), Roles()))
+    assert len(set(map(owners.key_of, owners.pictures))) == len(owners.pictures)
 
 
 @given(STEMS, STEMS)
 def test_the_longest_stem_wins(short, rest):
-    pictures = [f"{short}.png", f"{short}_{rest}.png"]
-    assert Owners(pictures).of(f"{short}_{rest}.json") == pictures[1]
-    assert Owners(pictures).of(f"{short}.json") == pictures[0]
+    owners = Owners(NameList([f"{short}.png", f"{short}_{rest}.png"]))
+    assert owners.of(f"{short}_{rest}.json") == 1
+    assert owners.of(f"{short}.json") == 0
+
+
+NAMES = st.text(st.characters(codec=None), min_size=1, max_size=6)
+"""With lone surrogates, as names of files that are no UTF-8 have."""
+
+
+@given(st.lists(NAMES, max_size=40))
+def test_packed_names_are_the_names(names):
+    packed = NameList(names)
+    assert [*packed] == names
+    assert [packed[at] for at in range(len(packed))] == names
+
+
+@given(st.lists(NAMES, max_size=40), st.integers(1, 5))
+def test_names_are_sorted_in_runs(names, run):
+    sorter = Sorter(run)
+    for name in names:
+        sorter.add(name)
+    assert [*sorter.names()] == sorted(names)
+    assert [*sorter.names()] == []
+
+
+@given(st.lists(NAMES, max_size=40), st.sampled_from([0, 1000]))
+def test_a_text_leads_to_the_names_that_have_it(names, few):
+    keys = Keys(NameList(names), lambda name: name[1:], few)
+    for text in {name[1:] for name in names} | {"", "nowhere"}:
+        places = [at for at, name in enumerate(names) if text and name[1:] == text]
+        assert [*keys.places(text)] == places
+        assert keys.first(text) == next(iter(places), None)
+        assert keys.only(text) == (places[0] if len(places) == 1 else None)
+        assert (text in keys) is bool(places)
+
+
+@given(st.lists(st.sampled_from("abcdef")))
+def test_repeated_texts(texts):
+    assert repeated(texts, len(texts)) == {hash(text) for text in texts if texts.count(text) > 1}
 
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1), st.integers(0, 5))
