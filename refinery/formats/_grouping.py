@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from refinery.formats._name_list import Keys, NameList
+from refinery.formats._name_list import Chosen, Keys, NameList
 from refinery.formats._names import (
     FRAME_PICTURE_WORDS,
     PICTURE_WORDS,
@@ -76,13 +76,14 @@ class Owners:
         return self._tails.only(tail) if found is None else found
 
 
-def pictures_in(names: Iterable[str], roles: Roles) -> NameList:
+def pictures_in(names: NameList, roles: Roles) -> NameList:
     """The images of one folder that are samples, in the order of `names`; masks, depth and normals are left out."""
-    images = NameList(name for name in names if is_image_name(name))
+    images = Chosen(names, is_image_name)
     stems, cores, frames = Keys(images, stem_of), Keys(images, _core_of), Keys(images, _tail_of)
     buffered = Keys(images, lambda name: picture_tail(stem_of(name), FRAME_PICTURE_WORDS))
 
-    def is_sample(stem: str) -> bool:
+    def is_sample(name: str) -> bool:
+        stem = stem_of(name)
         return not (
             _continues_a_picture(stem, (stems, cores), roles)
             or _precedes_a_picture(stem, (stems, frames))
@@ -90,7 +91,7 @@ def pictures_in(names: Iterable[str], roles: Roles) -> NameList:
             or (roles.bare and stem in cores)
         )
 
-    return NameList(name for name in images if is_sample(stem_of(name)))
+    return Chosen(images, is_sample)
 
 
 def _core_of(name: str) -> str | None:

@@ -41,6 +41,26 @@ class NameList:
             start = end
 
 
+class Chosen(NameList):
+    """Some names of a list, in its order: 4 bytes each."""
+
+    def __init__(self, names: NameList, wanted: Callable[[str], bool]) -> None:
+        self._all: NameList = names._all if isinstance(names, Chosen) else names
+        places: Iterable[int] = names._places if isinstance(names, Chosen) else range(len(names))
+        self._places: array[int] = array(
+            "I", (place for place, name in zip(places, names, strict=True) if wanted(name))
+        )
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, at: int) -> str:
+        return self._all[self._places[at]]
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._all[place] for place in self._places)
+
+
 class Sorter:
     """Takes names in any order and gives them in code point order, holding only `run` of them as they came."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from refinery.formats._grouping import Owners
-from refinery.formats._name_list import NameList
+from refinery.formats._name_list import Chosen
 from refinery.formats._names import (
     PICTURE_FOLDERS,
     base_of_role_folder,
@@ -80,7 +80,7 @@ class Partners:
         """Whether a file of `labels` continues the stem of an image that lies in `pictures`."""
         if not self._tree.reaches(pictures):
             return False
-        owners = Owners(NameList(name for name in self._tree.read(pictures).files if is_image_name(name)))
+        owners = Owners(Chosen(self._tree.read(pictures).files, is_image_name))
         return any(owners.of(name) is not None for name in self._tree.read(labels).files)
 
     def _children(self, path: str) -> _Children:

@@ -91,7 +91,7 @@ def _pictures(group: list[Member]) -> NameList:
     """File names of the images of a group that are samples, in their order; none in a folder of masks and the like."""
     if any(is_certain_role_folder(part) for part in group[0].path.split("/")[:-1]):
         return NameList()
-    return pictures_in((_name(member) for member in group), Roles())
+    return pictures_in(NameList(map(_name, group)), Roles())
 
 
 def _samples_in(group: list[Member], pictures: NameList, archive: str, home: object) -> Iterator[TarSample]:

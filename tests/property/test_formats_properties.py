@@ -15,7 +15,7 @@ from refinery import image
 from refinery.dataset import _even_indices, split
 from refinery.formats import _arrays, folder
 from refinery.formats._grouping import Owners, pictures_in
-from refinery.formats._name_list import Keys, NameList, Sorter, repeated
+from refinery.formats._name_list import Chosen, Keys, NameList, Sorter, repeated
 from refinery.formats._names import picture_core, picture_tail, stem_of
 from refinery.formats._roles import Roles
 from refinery.formats._source import Loose
@@ -86,7 +86,7 @@ def test_variants_group_as_their_samples_do(paths):
 
 @given(st.lists(FILES, unique=True))
 def test_keys_of_a_folder_are_unique(names):
-    owners = Owners(pictures_in(sorted(names), Roles()))
+    owners = Owners(pictures_in(NameList(sorted(names)), Roles()))
     assert len(set(map(owners.key_of, owners.pictures))) == len(owners.pictures)
 
 
@@ -106,6 +106,14 @@ def test_packed_names_are_the_names(names):
     packed = NameList(names)
     assert [*packed] == names
     assert [packed[at] for at in range(len(packed))] == names
+
+
+@given(st.lists(NAMES, max_size=40))
+def test_chosen_names_are_those_wanted(names):
+    once = Chosen(NameList(names), lambda name: "0" not in name)
+    assert [*once] == [name for name in names if "0" not in name]
+    twice = Chosen(once, str.isprintable)
+    assert [twice[at] for at in range(len(twice))] == [name for name in once if name.isprintable()]
 
 
 @given(st.lists(NAMES, max_size=40), st.integers(1, 5))
