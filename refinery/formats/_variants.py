@@ -1,7 +1,8 @@
 """Several refined images of each sample, under names that group as the sample's own files do.
 
 The first keeps the sample's names. Of the others every name gets a mark behind the stem that its files share:
-`00012.png`, `00012_mask.png`, `labels/00012.txt` -> `00012_v1.png`, `00012_v1_mask.png`, `labels/00012_v1.txt`.
+`00012.png`, `00012_mask.png`, `labels/00012.txt` -> `00012_v1.png`, `00012_v1_mask.png`, `labels/00012_v1.txt`. In HDF5
+the file that holds the sample gets it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from refinery.errors import UsageError
 from refinery.formats._files import Files
-from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails
+from refinery.formats._hdf5_variants import Hdf5Sample, in_copy
+from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails, with_mark
 from refinery.formats._parts import Packed
-from refinery.formats._source import IntoFiles, Loose, Sink, Source
+from refinery.formats._source import Copying, IntoFiles, Loose, Sink, Source
 from refinery.formats._tar import MAX_PART_BYTES
 from refinery.formats._tar_samples import TarSample
 from refinery.formats._tar_variants import Appended, require_single
@@ -40,15 +42,10 @@ def free_mark(source: Source, count: int) -> str:
     """The first mark that no path of the dataset has, so that no new name is an old one; empty for one variant.
 
     Of a stream the beginning alone is known: `VariantSource.stream` looks at the rest as it comes.
-    Raises UsageError where there is none, and where the layout or a name leaves no room for more files.
+    Raises UsageError where there is none, and where a name leaves no room for more files.
     """
     if count == 1:
         return ""
-    if not source.takes_variants:
-        raise UsageError(
-            f"--variants {count}: the {source.layout} layout of {source.root} takes no further images; refine it "
-            "several times, with --seed 1, --seed 2 and an --out of their own"
-        )
     taken, longest, before = set[str](), "", None
     for entry in source.entries():
         before = _require_single(entry, before)
@@ -67,8 +64,6 @@ def free_mark(source: Source, count: int) -> str:
 
 class VariantSource:
     """A source whose samples come `count` times each, read once more or as often from the same files."""
-
-    takes_variants = False
 
     def __init__(self, source: Source, count: int, mark: str) -> None:
         self.layout, self.root, self.endless = source.layout, source.root, source.endless
@@ -108,7 +103,10 @@ class VariantSource:
 
     def sink(self, out: Path, scratch: Path | None = None) -> Sink:
         """A writer of the same layout."""
-        return self._source.sink(out, scratch)
+        sink = self._source.sink(out, scratch)
+        if isinstance(sink, Copying):
+            return sink.in_copies([f"{self._mark}{number}" for number in range(1, self._count)])
+        return sink
 
     def sink_into(self, files: Files) -> Sink:
         """A writer to wherever `files` puts them, of a layout that has such."""
@@ -143,8 +141,8 @@ class PackedVariants(VariantSource):
     """The same of a source that is `Packed`."""
 
     def file_of(self, sample: Sample) -> str:
-        """The file that holds a sample, or will hold its variant."""
-        return cast(Packed, self._source).file_of(sample)
+        """The file that holds a sample, or the one that it is a variant of."""
+        return cast(Packed, self._source).file_of(sample.origin)
 
     def without(self, files: frozenset[str]) -> PackedVariants:
         """The same dataset without these files."""
@@ -153,6 +151,8 @@ class PackedVariants(VariantSource):
 
 def variant_of(sample: Sample, number: int, mark: str) -> Sample:
     """The same sample under the names of its variant; `number` counts from 1."""
+    if isinstance(sample, Hdf5Sample):
+        return in_copy(sample, number, mark)
     stem = stem_of(_file(sample.image))
     at, mark = _place(stem), f"{mark}{number}"
     image, key, *sidecars = (_marked(path, stem, at, mark) for path in (sample.image, sample.key, *sample.sidecars))
@@ -164,6 +164,9 @@ _NUMBERED = re.compile(rf"(?:{'|'.join(VARIANT_MARKS)})\d+", re.IGNORECASE)
 
 
 def _paths(entry: Sample | Loose) -> tuple[str, ...]:
+    """The paths of files, or of members of an archive, that belong to an entry."""
+    if isinstance(entry, Hdf5Sample):
+        return (entry.file,)
     return (entry.image, *entry.sidecars) if isinstance(entry, Sample) else (entry.path,)
 
 
@@ -201,7 +204,7 @@ def _marked(path: str, stem: str, at: int, mark: str) -> str:
         if end in (stem, tail):
             at = len(own) - len(stem) + at
             return f"{folder}{name[:at]}{mark}{name[at:]}"
-    return f"{folder}{own}{mark}{name[len(own) :]}"
+    return with_mark(path, mark)
 
 
 def _file(path: str) -> str:
