@@ -364,7 +364,7 @@ def broken_off(shards: Path, whole: Path, out: Path, model: Path, noted: int) ->
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a.jpg", "a.png"], "a.png: one of several images of a sample"),
+        (["a.jpg", "a.png"], "a.jpg: one of several images of a sample"),
         (["a.rgb.png", "a.json"], "a.rgb.png: a name with several dots"),
     ],
 )
