@@ -86,7 +86,7 @@ class Delivery:
         except SampleError as error:
             require_input(self.source)
             return str(error)
-        if (found := self.sink.read_back(to)) is None:
+        if (found := self.sink.read_back(path, to)) is None:
             return ""
         try:
             expected = self.source.read_file(path)

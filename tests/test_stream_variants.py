@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+from conftest import png
 from models import write_artifact
 from remote import breaking, contents, put, shards, undisturbed
-from stream import error_of, refine, refine_json, tree_of
+from stream import error_of, manifest, refine, refine_json, scene, tree_of
 from test_noise import noisy
 from test_pipe import archive, members, pipe, scenes
 
-from refinery.formats import _remote
+from refinery.formats import _pipe, _remote
 
 THREE = ("--variants", 3)
 
@@ -64,22 +67,71 @@ def test_archives_of_an_address_become_those_of_a_folder(model, memory, tmp_path
     assert contents(memory) == undisturbed(tmp_path, files, model, *THREE)
 
 
-@pytest.mark.parametrize(
-    ("late", "message"),
-    [
-        ("0004_v2.png", "0004_v2.png: a name such as variants get"),
-        ("a.b.png", "a.b.png: a name with several dots"),
-        ("b" * 195 + ".png", "no room for _v1 in the name bbb"),
-    ],
-)
-def test_a_name_that_no_variant_can_stand_beside_stops_the_job_behind_what_came_before(
-    late, message, model, tmp_path, monkeypatch, memory
+LONG = "b" * 194
+ALONE = {
+    "several dots": (["a.b.png", "a.b.json"], "a.b.png: a name with several dots"),
+    "no room": ([f"{LONG}.png", f"{LONG}.txt"], "no room for _v1 in the name bbb"),
+    "no room for a sidecar": (["c.png", f"c.{LONG[:191]}.txt"], "no room for _v1 in the name c.bbb"),
+    "several images": (["d.jpg", "d.png", "d.json"], "d.jpg: one of several images"),
+}
+
+
+@pytest.mark.parametrize(("names", "message"), ALONE.values(), ids=ALONE)
+def test_a_sample_that_no_variant_can_stand_beside_is_carried_and_the_rest_goes_on(
+    names, message, model, tmp_path, monkeypatch, memory
 ):
     monkeypatch.setattr(_remote, "HEAD_SAMPLES", 3)
     files = scenes()
-    put(memory, {"a.tar": archive([*files[:12], (late, files[0][1]), *files[12:]])})
+    late = [(name, files[0][1]) for name in names]
+    put(memory, {"a.tar": archive([*files[:12], *late, *files[12:]]), "b.tar": archive(files)})
+    code, result = refine_json("memory://in", tmp_path / "out", model, *THREE)
+    images = sum(not name.endswith((".json", ".txt")) for name in names)
+    assert (code, result["samples"], result["rejected"]) == (3, 2 * 12 * 3 + images, images)
+    errors = [line["error"] for line in manifest(tmp_path / "out").values() if line["status"] == "rejected"]
+    assert any(message in error for error in errors)
+    first, second = (members((tmp_path / "out" / name).read_bytes()) for name in ("a.tar", "b.tar"))
+    assert [name for name, _ in first] == [
+        *(name for name, _ in second[:36]), *names, *(name for name, _ in second[36:])
+    ]  # fmt: skip
+    assert [data for name, data in first if name in names] == [data for _, data in late]
+    for noted in (11, 13, 30):
+        broken = tmp_path / f"broken{noted}"
+        shutil.copytree(tmp_path / "out", broken)
+        own = broken / ".refinery"
+        lines = (own / "manifest.jsonl").read_text().splitlines(keepends=True)
+        (own / "manifest.jsonl").write_text("".join(lines[:noted]))
+        (own / "summary.json").unlink()
+        assert refine("memory://in", broken, model, *THREE).exit_code == 3
+        assert tree_of(broken) == tree_of(tmp_path / "out")
+        assert (own / "manifest.jsonl").read_text() == "".join(lines)
+
+
+def test_a_long_name_of_a_loose_file_needs_no_room(model):
+    files = [*scenes(), (f"z/{LONG}.txt", b"loose")]
+    done = pipe(archive(files), model, *THREE)
+    assert done.returncode == 0, done.stderr.decode()
+    assert dict(members(done.stdout))[f"z/{LONG}.txt"] == b"loose"
+
+
+def test_a_carried_sample_of_a_pipe_is_listed(model, tmp_path):
+    image = png(scene(0, size_hw=(16, 16))[0])
+    names = [*(f"{i:03d}.png" for i in range(_pipe.HEAD_SAMPLES)), "a.b.png", "c.png"]
+    data = archive([(name, image) for name in names])
+    done = pipe(data, model, *THREE, "--no-check", "--report", tmp_path)
+    assert done.returncode == 3, done.stderr.decode()
+    found = members(done.stdout)
+    assert [name for name, _ in found[-4:]] == ["a.b.png", "c.png", "c_v1.png", "c_v2.png"]
+    assert len(found) == 3 * (_pipe.HEAD_SAMPLES + 1) + 1
+    assert dict(found)["a.b.png"] == image
+    assert "a.b.png: a name with several dots" in manifest(tmp_path)["a.b.png"]["error"]
+
+
+def test_a_name_that_a_variant_may_have_stops_the_job_behind_what_came_before(model, tmp_path, monkeypatch, memory):
+    monkeypatch.setattr(_remote, "HEAD_SAMPLES", 3)
+    files = scenes()
+    put(memory, {"a.tar": archive([*files[:12], ("0004_v2.png", files[0][1]), *files[12:]])})
     done = refine("memory://in", tmp_path / "out", model, *THREE)
-    assert message in error_of(done)
+    assert "0004_v2.png: a name such as variants get" in error_of(done)
     assert done.exit_code == 2
     lines = (tmp_path / "out/.refinery/manifest.jsonl").read_text().splitlines()
     assert len(lines) in (3 * 3, 4 * 3)

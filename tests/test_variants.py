@@ -15,7 +15,7 @@ import pytest
 from conftest import mask, png
 from models import model, write_artifact
 from onnx import TensorProto, helper, numpy_helper
-from stream import error_of, manifest, refine, refine_json, refinery, scene, tree_of, write_gaze, write_refiner
+from stream import error_of, manifest, refine, refine_json, refinery, scene, tree_of, write_refiner
 from test_noise import noisy
 
 from refinery.dataset import open_dataset
@@ -256,8 +256,6 @@ def test_mistakes_are_one_line_that_says_what_to_do(job, tmp_path):
     assert "has no noise, so every variant would be the same; leave --variants" in error_of(
         refused(2, source, silent, 2)
     )
-    gaze = write_gaze(tmp_path / "gaze.h5", 4)
-    assert "refine it several times, with --seed 1" in error_of(refused(2, gaze, model, 3))
     long = write(tmp_path / "long", ["a" * 251 + ".png"])
     assert "no room for _v1 in the name aaa" in error_of(refused(2, long, model, 2))
     taken = write(tmp_path / "taken", ["a.png", "b_v1.png", "c_look1.png", "d_variant7.png"])
@@ -366,7 +364,7 @@ def broken_off(shards: Path, whole: Path, out: Path, model: Path, noted: int) ->
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a.jpg", "a.png"], "a.png: one of several images of a sample"),
+        (["a.jpg", "a.png"], "a.jpg: one of several images of a sample"),
         (["a.rgb.png", "a.json"], "a.rgb.png: a name with several dots"),
     ],
 )

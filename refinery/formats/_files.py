@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import secrets
@@ -150,6 +151,11 @@ def require_inside(path: str) -> tuple[str, ...]:
     if not parts or path.startswith("/") or ".." in parts or "\0" in path or parts[0] == OWN_FOLDER:
         raise OutputError(f"{path!r}: not a path inside the output folder; rename it in the dataset")
     return parts
+
+
+def short_name(path: str) -> str:
+    """A file name for a path of any length, the same for the same path."""
+    return hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
 
 
 def chunks(source: Path, name: str) -> Iterator[bytes]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 
 from refinery.errors import OutputError
 from refinery.formats._arrays import to_array
-from refinery.formats._files import Files, chunks, output_errors
+from refinery.formats._files import Files, chunks, output_errors, short_name
 from refinery.formats._hdf5_files import Hdf5Files
 from refinery.formats._hdf5_layout import ImageSet, names_of
 from refinery.formats._hdf5_reader import Hdf5Reader
+from refinery.formats._names import with_mark
 from refinery.formats._source import Loose
 from refinery.formats._spool import Place, Spool
 from refinery.formats._tree import join
@@ -26,29 +28,41 @@ ONTO_OUTPUT = "onto-output"
 
 
 class Hdf5Sink:
-    """Assembles the same bytes from the same images, in whatever order and however often they were written."""
+    """Assembles the same bytes from the same images, in whatever order and however often they were written.
+
+    marks: of the variants, each of which lies in a further copy of the source's file.
+    """
 
     is_local = True
 
-    def __init__(self, source: Hdf5Files, out: Path, scratch: Path | None = None) -> None:
+    def __init__(self, source: Hdf5Files, out: Path, scratch: Path | None = None, marks: Sequence[str] = ()) -> None:
         self._source = source
         self._files = Files(out, scratch)
-        self._spool = Spool(self._files.scratch / "spool")
-        self._begun = False
+        self._marks = marks
+        self._folder = self._files.scratch / "spool"
+        self._spools: dict[str, Spool] = {}
+        """By the output's file, so that memory is bounded by the names in one file."""
+        self._lock = threading.Lock()
+
+    def in_copies(self, marks: Sequence[str]) -> Hdf5Sink:
+        """The same sink, which writes a copy of each file for each mark, too."""
+        return Hdf5Sink(self._source, self._files.out, self._files.scratch, marks)
 
     def write_image(self, sample: Sample, data: bytes) -> None:
         """Keep the .npy bytes of an image for `finish`; the last ones of a sample count. Raises OutputError."""
-        if not self._begun:
-            self._begin(self._source.locate(sample.image)[0])
-        self._spool.append(sample.image, data)
+        inside = self._source.locate(sample.origin.image)[1]
+        file = _holder(sample.image, inside)
+        with self._lock:
+            if not self._spools:
+                self._begin(file)
+            spool = self._spools.setdefault(file, self._spool_of(file))
+        spool.append(inside, data)
 
-    def carry(self, path: str, to: str = "") -> None:
-        """Copy a loose file; what lies inside an HDF5 file comes with it in `finish`, and takes no other name.
+    def carry(self, path: str, to: str = "") -> None:  # noqa: ARG002
+        """Copy a loose file; what lies inside an HDF5 file comes with it in `finish`.
 
         Raises OutputError, SampleError.
         """
-        if to not in ("", path):
-            raise OutputError(f"{to}: an HDF5 file is filled in place and takes no further images")
         file, inside = self._source.locate(path)
         if not inside:
             self._files.copy(chunks(self._source.root / file, file), file)
@@ -56,11 +70,12 @@ class Hdf5Sink:
     def commit(self, entry: Sample | Loose) -> None:
         """Nothing: files are put together in `finish`."""
 
-    def read_back(self, path: str) -> bytes | None:
+    def read_back(self, path: str, to: str = "") -> bytes | None:
         """A loose file, or a value, as it stands in the output; None for a value that `finish` will copy."""
-        file, inside = self._source.locate(path)
+        inside = self._source.locate(path)[1]
         if not inside:
             return self._files.read_back(path)
+        file = _holder(to or path, inside)
         if not (self._files.out / file).exists():
             return None
         reader = Hdf5Reader(self._files.out)
@@ -70,58 +85,65 @@ class Hdf5Sink:
             reader.close()
 
     def finish(self) -> None:
-        """Assemble every HDF5 file that has images. Raises OutputError; a second call goes on."""
-        places = self._spool.places()
+        """Assemble every HDF5 file that has images, and its copies. Raises OutputError; a second call goes on."""
         for path in self._source.paths():
-            sets = self._source.sets(path)
-            if sets and (places or not (self._files.out / path).exists()):
-                self._assemble(path, sets, places)
+            if sets := self._source.sets(path):
+                for copy in (path, *(with_mark(path, mark) for mark in self._marks)):
+                    places = self._spool_of(copy).places()
+                    if places or not (self._files.out / copy).exists():
+                        self._assemble(path, copy, sets, places)
         self._retire_spool()
         self._files.clean()
 
-    def _begin(self, path: str) -> None:
+    def _spool_of(self, file: str) -> Spool:
+        return Spool(self._folder / short_name(file))
+
+    def _begin(self, file: str) -> None:
         """Start the spool; whether it goes onto a finished output is settled together with its first appearance."""
-        folder = self._spool.folder
-        if not folder.exists() and (self._files.out / path).exists():
+        if not self._folder.exists() and (self._files.out / file).exists():
             prepared = self._files.scratch / "tmp" / "spool-onto-output"
-            with output_errors(folder):
+            with output_errors(self._folder):
                 prepared.mkdir(parents=True, exist_ok=True)
                 (prepared / ONTO_OUTPUT).touch()
-                prepared.replace(folder)
-        self._begun = True
+                prepared.replace(self._folder)
 
-    def _assemble(self, path: str, sets: tuple[ImageSet, ...], places: Mapping[str, Place]) -> None:
-        base = self._files.out if (self._spool.folder / ONTO_OUTPUT).exists() else self._source.root
-        with self._files.replacing(path) as temporary:
+    def _assemble(self, path: str, copy: str, sets: tuple[ImageSet, ...], places: Mapping[str, Place]) -> None:
+        """copy: the name in the output of what is made of the source's file `path`."""
+        base = self._files.out / copy if (self._folder / ONTO_OUTPUT).exists() else self._source.root / path
+        with self._files.replacing(copy) as temporary:
             with temporary.open("wb") as file:
-                for chunk in chunks(base / path, path):
+                for chunk in chunks(base, copy):
                     file.write(chunk)
             try:
-                with h5py.File(temporary, "r+") as copy:
+                with h5py.File(temporary, "r+") as filled:
                     for one in sets:
-                        _fill(copy, one, join(path, one.path), places)
+                        _fill(filled, one, places)
             except (RuntimeError, ValueError, TypeError) as error:
-                raise OutputError(f"{path}: cannot be assembled; run the same command again") from error
+                raise OutputError(f"{copy}: cannot be assembled; run the same command again") from error
 
     def _retire_spool(self) -> None:
         """Take the spool away at once, so that a kill never leaves a part of it."""
         retired = self._files.scratch / "tmp" / "spool-retired"
-        if self._spool.folder.exists():
-            with output_errors(self._spool.folder):
+        if self._folder.exists():
+            with output_errors(self._folder):
                 shutil.rmtree(retired, ignore_errors=True)
                 retired.parent.mkdir(parents=True, exist_ok=True)
-                self._spool.folder.replace(retired)
-        self._spool = Spool(self._spool.folder)
-        self._begun = False
+                self._folder.replace(retired)
+        self._spools.clear()
 
 
-def _fill(file: h5py.File, one: ImageSet, prefix: str, places: Mapping[str, Place]) -> None:
+def _holder(path: str, inside: str) -> str:
+    """The file of a path that leads to `inside` it."""
+    return path.removesuffix(f"/{inside}")
+
+
+def _fill(file: h5py.File, one: ImageSet, places: Mapping[str, Place]) -> None:
     """Overwrite the images of one set in place, in the set's own order: the bytes depend on the images alone."""
     if one.stacked:
-        _fill_stack(file[one.path], prefix, places)
+        _fill_stack(file[one.path], one.path, places)
         return
     for name in names_of(file, one.path or "/"):
-        if place := places.get(join(prefix, name)):
+        if place := places.get(join(one.path, name)):
             file[f"{one.path}/{name}"][...] = to_array(place.read())
 
 

@@ -78,6 +78,13 @@ def stem_of(name: str) -> str:
     return stem if dot and stem else name
 
 
+def with_mark(path: str, mark: str) -> str:
+    """The path with a mark behind the stem of its file name: `a/b.h5` -> `a/b_v1.h5`."""
+    folder, slash, name = path.rpartition("/")
+    stem = stem_of(name)
+    return f"{folder}{slash}{stem}{mark}{name[len(stem) :]}"
+
+
 def heads(text: str) -> Iterator[tuple[str, str]]:
     """(head, rest) at every delimiter, longest head first; the rest starts with the delimiter."""
     for at in range(len(text) - 1, 0, -1):

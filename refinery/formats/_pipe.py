@@ -38,7 +38,6 @@ class PipeSource:
     """Samples out of a tar archive that is read once; a sample's files live as long as somebody holds the sample."""
 
     layout = "tar stream"
-    takes_variants = True
     endless = True
 
     def __init__(self, file: BufferedReader) -> None:
@@ -131,7 +130,7 @@ class _InOrder:
     def carry(self, path: str, to: str = "") -> None:
         """Nothing: files come with `commit`."""
 
-    def read_back(self, path: str) -> bytes | None:  # noqa: ARG002
+    def read_back(self, path: str, to: str = "") -> bytes | None:  # noqa: ARG002
         """None: files come with `commit`."""
         return None
 

@@ -174,7 +174,6 @@ class StoreSource(TarSource):
     """Reads one archive after the other while the next one is fetched."""
 
     endless = True
-    takes_variants = True
     _files: StoreFiles
 
     def __init__(self, files: StoreFiles, near: WeakValueDictionary[str, Member] | None = None) -> None:

@@ -40,8 +40,6 @@ class Source(Protocol):
     """The folder that relative paths start from."""
     endless: bool
     """Whether it is a stream: `entries` gives its beginning, as often as asked, and `stream` all of it, once."""
-    takes_variants: bool
-    """Whether its sink can write images and sidecars that the source does not have."""
 
     def entries(self) -> Iterator[Sample | Loose]:
         """Every sample, and every file that belongs to no sample, each file once; of a stream, its beginning."""
@@ -104,11 +102,19 @@ class Sink(Protocol):
     def commit(self, entry: Sample | Loose) -> None:
         """All files of this entry have been given; called in the order of the source. Raises OutputError."""
 
-    def read_back(self, path: str) -> bytes | None:
-        """A carried file as it now stands in the output, so that a check can compare it; None: it comes later."""
+    def read_back(self, path: str, to: str = "") -> bytes | None:
+        """What `carry` of the same copied, as it now stands in the output; None: it comes later. Raises OutputError."""
 
     def finish(self) -> None:
         """Called once, after the last sample of the last run; what must be assembled is assembled here."""
+
+
+@runtime_checkable
+class Copying(Protocol):
+    """What a `Sink` offers beside that writes whole files of many samples: each variant of a sample lies in a copy."""
+
+    def in_copies(self, marks: Sequence[str]) -> Sink:
+        """The same sink, which writes a copy of each file for each mark, too."""
 
 
 def require_input(source: Source) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
-import os
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from typing import IO, Any, NamedTuple
 import zstandard
 
 from refinery.errors import DatasetError, OutputError
-from refinery.formats._files import Files, output_errors
+from refinery.formats._files import Files, output_errors, short_name
 from refinery.formats._problems import Problems
 from refinery.formats._source import Loose
 from refinery.formats._tar import END, Member, padded, with_size
@@ -71,7 +69,7 @@ class TarSink:
         if entry.last:
             self._complete()
 
-    def read_back(self, path: str) -> bytes | None:
+    def read_back(self, path: str, to: str = "") -> bytes | None:  # noqa: ARG002
         """A file beside the archives; None for a member: `commit` copies it, block by block. Raises OutputError."""
         return None if self._is_member(path) else self._files.read_back(path)
 
@@ -88,7 +86,7 @@ class TarSink:
         return bool(inside) and self._source.holds(archive)
 
     def _spool(self, name: str) -> Path:
-        return self._files.scratch / "spool" / _short(name)
+        return self._files.scratch / "spool" / (short_name(name) if name else "")
 
     def _begin(self, entry: TarSample) -> _Growing:
         """The archive up to where this sample begins: empty, or what an interrupted run has written of it."""
@@ -196,8 +194,3 @@ def _copy(source: Any, target: IO[bytes]) -> None:
         raise OutputError(
             f"{target.name}: what was written before is damaged ({error}); give an empty --out"
         ) from error
-
-
-def _short(name: str) -> str:
-    """A file name for an archive of any path; nothing for nothing."""
-    return hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest() if name else ""

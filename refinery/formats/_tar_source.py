@@ -27,7 +27,6 @@ from refinery.sample import Sample
 class TarSource:
     """Reads one archive after the other, in code point order; memory is bounded by the names in one archive."""
 
-    takes_variants = True
     endless = False
     layout = "tar"
 

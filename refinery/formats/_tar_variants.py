@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from refinery.errors import UsageError
 from refinery.formats._names import stem_of
 from refinery.formats._tar import BLOCK, Member
 from refinery.formats._tar_files import Archive
@@ -15,16 +14,14 @@ from refinery.formats._tar_samples import TarSample, prefix_of
 from refinery.sample import Sample
 
 
-def require_single(sample: TarSample, before: Sample | None) -> None:
-    """Raises UsageError where variants would part the files of a sample: the key of an archive ends at the first dot.
-
-    before: the sample that comes before this one.
-    """
-    name = sample.image.rpartition("/")[2]
-    if isinstance(before, TarSample) and before.files[0] is sample.files[0]:
-        raise UsageError(f"--variants: {sample.image}: one of several images of a sample in an archive; {_INSTEAD}")
-    if "." in stem_of(name):
-        raise UsageError(f"--variants: {sample.image}: a name with several dots, in an archive; {_INSTEAD}")
+def why_parted(sample: Sample) -> str:
+    """Why variants would part the files of a sample, as the key of an archive ends at the first dot; empty if not."""
+    if isinstance(sample, TarSample):
+        if len(sample.files) > 1 + len(sample.sidecars):
+            return f"{sample.image}: one of several images of a sample in an archive; {_INSTEAD}"
+        if "." in stem_of(sample.image.rpartition("/")[2]):
+            return f"{sample.image}: a name with several dots, in an archive; {_INSTEAD}"
+    return ""
 
 
 _INSTEAD = "unpack it and refine the folder, or refine it several times with --seed 1, --seed 2"

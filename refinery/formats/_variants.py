@@ -1,7 +1,8 @@
 """Several refined images of each sample, under names that group as the sample's own files do.
 
 The first keeps the sample's names. Of the others every name gets a mark behind the stem that its files share:
-`00012.png`, `00012_mask.png`, `labels/00012.txt` -> `00012_v1.png`, `00012_v1_mask.png`, `labels/00012_v1.txt`.
+`00012.png`, `00012_mask.png`, `labels/00012.txt` -> `00012_v1.png`, `00012_v1_mask.png`, `labels/00012_v1.txt`. In HDF5
+the file that holds the sample gets it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
-from refinery.errors import UsageError
+from refinery.errors import SampleError, UsageError
 from refinery.formats._files import Files
-from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails
+from refinery.formats._hdf5_variants import Hdf5Sample, in_copy
+from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails, with_mark
 from refinery.formats._parts import Packed
-from refinery.formats._source import IntoFiles, Loose, Sink, Source
+from refinery.formats._source import Copying, IntoFiles, Loose, Sink, Source
 from refinery.formats._tar import MAX_PART_BYTES
 from refinery.formats._tar_samples import TarSample
-from refinery.formats._tar_variants import Appended, require_single
+from refinery.formats._tar_variants import Appended, why_parted
 from refinery.image import Decoded
 from refinery.sample import Sample
 
@@ -39,43 +41,42 @@ def with_variants(source: Source, count: int, mark: str) -> Source:
 def free_mark(source: Source, count: int) -> str:
     """The first mark that no path of the dataset has, so that no new name is an old one; empty for one variant.
 
-    Of a stream the beginning alone is known: `VariantSource.stream` looks at the rest as it comes.
-    Raises UsageError where there is none, and where the layout or a name leaves no room for more files.
+    Of a stream the beginning alone is known: `VariantSource` looks at the rest as it comes.
+    Raises UsageError where there is none, and where no variants can stand beside a sample.
     """
     if count == 1:
         return ""
-    if not source.takes_variants:
-        raise UsageError(
-            f"--variants {count}: the {source.layout} layout of {source.root} takes no further images; refine it "
-            "several times, with --seed 1, --seed 2 and an --out of their own"
-        )
-    taken, longest, before = set[str](), "", None
+    taken, longest = set[str](), ""
     for entry in source.entries():
-        before = _require_single(entry, before)
         for path in _paths(entry):
             taken.update(found.lower() for found in _MARKED.findall(path))
-            longest = max(longest, _file(path), key=_length)
+        if isinstance(entry, Sample):
+            if why := why_parted(entry):
+                raise UsageError(f"--variants {count}: {why}")
+            longest = max(longest, _longest_name(entry), key=_length)
     free = [mark for mark in VARIANT_MARKS if mark not in taken]
     if not free:
         names = ", ".join(f"..{mark}1" for mark in VARIANT_MARKS)
         raise UsageError(
             f"--variants {count}: {source.root} has files of all names that variants get ({names}); rename those of one"
         )
-    _require_room(longest, free[0], count, source)
+    if why := _why_no_room(longest, free[0], count, source):
+        raise UsageError(f"--variants {count}: {why}")
     return free[0]
 
 
 class VariantSource:
-    """A source whose samples come `count` times each, read once more or as often from the same files."""
+    """A source whose samples come `count` times each, read once more or as often from the same files.
 
-    takes_variants = False
+    A sample of a stream that no variants can stand beside comes once and cannot be read: it is carried as it is.
+    """
 
     def __init__(self, source: Source, count: int, mark: str) -> None:
         self.layout, self.root, self.endless = source.layout, source.root, source.endless
         self._source, self._count, self._mark = source, count, mark
 
     def stream(self) -> Iterator[Sample | Loose]:
-        """All of it. Raises UsageError where a stream has a name that no variant can stand beside."""
+        """All of it. Raises UsageError where a stream has a name such as variants get: it may be there already."""
         return self._varied(self._looked_at() if self.endless else self._source.stream())
 
     def entries(self) -> Iterator[Sample | Loose]:
@@ -84,6 +85,8 @@ class VariantSource:
 
     def read(self, sample: Sample) -> bytes:
         """The image of the sample that it is a variant of. Raises SampleError."""
+        if why := self._why_alone(sample.origin):
+            raise SampleError(why)
         return self._source.read(sample.origin)
 
     def read_file(self, path: str) -> bytes:
@@ -108,7 +111,10 @@ class VariantSource:
 
     def sink(self, out: Path, scratch: Path | None = None) -> Sink:
         """A writer of the same layout."""
-        return self._source.sink(out, scratch)
+        sink = self._source.sink(out, scratch)
+        if isinstance(sink, Copying):
+            return sink.in_copies([f"{self._mark}{number}" for number in range(1, self._count)])
+        return sink
 
     def sink_into(self, files: Files) -> Sink:
         """A writer to wherever `files` puts them, of a layout that has such."""
@@ -120,17 +126,15 @@ class VariantSource:
             if isinstance(entry, Loose):
                 yield entry
                 continue
-            more = [variant_of(entry, number, self._mark) for number in range(1, self._count)]
+            count = 1 if self._why_alone(entry) else self._count
+            more = [variant_of(entry, number, self._mark) for number in range(1, count)]
             yield from appended.place(entry, more) if isinstance(entry, TarSample) else (entry, *more)
 
     def _looked_at(self) -> Iterator[Sample | Loose]:
-        """The stream, each name looked at as `free_mark` looks at those of its beginning."""
+        """The stream, whose names behind the beginning `free_mark` does not know."""
         own = {f"{self._mark}{number}" for number in range(1, self._count)}
-        before: Sample | None = None
         for entry in self._source.stream():
-            before = _require_single(entry, before)
             for path in _paths(entry):
-                _require_room(_file(path), self._mark, self._count, self._source)
                 if own & {found[0].lower() for found in _NUMBERED.finditer(path)}:
                     raise UsageError(
                         f"--variants {self._count}: {path}: a name such as variants get; rename it, or refine several "
@@ -138,13 +142,17 @@ class VariantSource:
                     )
             yield entry
 
+    def _why_alone(self, sample: Sample) -> str:
+        """Why no variants can stand beside a sample; empty if they can."""
+        return why_parted(sample) or _why_no_room(_longest_name(sample), self._mark, self._count, self._source)
+
 
 class PackedVariants(VariantSource):
     """The same of a source that is `Packed`."""
 
     def file_of(self, sample: Sample) -> str:
-        """The file that holds a sample, or will hold its variant."""
-        return cast(Packed, self._source).file_of(sample)
+        """The file that holds a sample, or the one that it is a variant of."""
+        return cast(Packed, self._source).file_of(sample.origin)
 
     def without(self, files: frozenset[str]) -> PackedVariants:
         """The same dataset without these files."""
@@ -153,6 +161,8 @@ class PackedVariants(VariantSource):
 
 def variant_of(sample: Sample, number: int, mark: str) -> Sample:
     """The same sample under the names of its variant; `number` counts from 1."""
+    if isinstance(sample, Hdf5Sample):
+        return in_copy(sample, number, mark)
     stem = stem_of(_file(sample.image))
     at, mark = _place(stem), f"{mark}{number}"
     image, key, *sidecars = (_marked(path, stem, at, mark) for path in (sample.image, sample.key, *sample.sidecars))
@@ -164,21 +174,22 @@ _NUMBERED = re.compile(rf"(?:{'|'.join(VARIANT_MARKS)})\d+", re.IGNORECASE)
 
 
 def _paths(entry: Sample | Loose) -> tuple[str, ...]:
+    """The paths of files, or of members of an archive, that belong to an entry."""
+    if isinstance(entry, Hdf5Sample):
+        return (entry.file,)
     return (entry.image, *entry.sidecars) if isinstance(entry, Sample) else (entry.path,)
 
 
-def _require_single(entry: Sample | Loose, before: Sample | None) -> Sample | None:
-    """The entry, or the sample before it. Raises UsageError where variants would part a sample in an archive."""
-    if isinstance(entry, TarSample):
-        require_single(entry, before)
-    return entry if isinstance(entry, Sample) else before
+def _longest_name(sample: Sample) -> str:
+    return max(map(_file, _paths(sample)), key=_length)
 
 
-def _require_room(name: str, mark: str, count: int, source: Source) -> None:
-    """Raises UsageError where a file name has no room for a mark and a number."""
+def _why_no_room(name: str, mark: str, count: int, source: Source) -> str:
+    """Why a file name cannot have a mark and a number, too; empty if it can."""
     room = MAX_PART_BYTES if source.layout.startswith("tar") else LONGEST_NAME
-    if _length(name + mark + str(count)) > room:
-        raise UsageError(f"--variants {count}: no room for {mark}1 in the name {name}; make it shorter")
+    return (
+        f"no room for {mark}1 in the name {name}; make it shorter" if _length(name + mark + str(count)) > room else ""
+    )
 
 
 def _length(name: str) -> int:
@@ -201,7 +212,7 @@ def _marked(path: str, stem: str, at: int, mark: str) -> str:
         if end in (stem, tail):
             at = len(own) - len(stem) + at
             return f"{folder}{name[:at]}{mark}{name[at:]}"
-    return f"{folder}{own}{mark}{name[len(own) :]}"
+    return with_mark(path, mark)
 
 
 def _file(path: str) -> str:

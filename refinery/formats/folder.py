@@ -49,7 +49,6 @@ class FolderSource:
 
     endless = False
     layout = "folder"
-    takes_variants = True
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -140,9 +139,9 @@ class FolderSink:
     def commit(self, entry: Sample | Loose) -> None:
         """Nothing: every file is in its place already."""
 
-    def read_back(self, path: str) -> bytes:
+    def read_back(self, path: str, to: str = "") -> bytes:
         """A file as it now stands in the output. Raises OutputError."""
-        return self._files.read_back(path)
+        return self._files.read_back(to or path)
 
     def finish(self) -> None:
         """Remove what killed runs left under temporary names; every file is in place already."""

@@ -19,6 +19,7 @@ from refinery.formats._hdf5_files import SIGNATURE, Hdf5Files
 from refinery.formats._hdf5_layout import ImageSet, contents
 from refinery.formats._hdf5_reader import open_file
 from refinery.formats._hdf5_sink import Hdf5Sink
+from refinery.formats._hdf5_variants import Hdf5Sample
 from refinery.formats._source import Loose
 from refinery.formats._tree import join
 from refinery.image import Decoded
@@ -56,7 +57,6 @@ class Hdf5Source:
 
     endless = False
     layout = "hdf5"
-    takes_variants = False
 
     def __init__(self, files: Hdf5Files) -> None:
         self.root = files.root
@@ -119,4 +119,4 @@ class Hdf5Source:
         for name in self._reader.names(path, one.path):
             image = join(join(path, one.path), name)
             beside = self._reader.values_beside(path, one.partners, name)
-            yield Sample(image, image, tuple(join(path, value) for value in beside))
+            yield Hdf5Sample(image, image, tuple(join(path, value) for value in beside), file=path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +122,15 @@ def write_worst(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
 def delivered_pairs(samples: Sequence[Sample], source: Source, out: Path, labels: LabelReader) -> list[Pair]:
     """Pairs of samples as they stand in the output folder."""
     wanted = {sample.key for sample in samples}
-    single = Path(samples[0].image).parts[0] if source.layout in ("hdf5", "tar") else ""
-    path = out / single if (out / single).is_file() else out
     layout = "folder" if source.layout == "tar stream" else source.layout
-    refined: Source = registry.find("format", layout).open_source(path)  # other parts may still be writing there
+    delivered_in = cache(registry.find("format", layout).open_source)  # other parts may still be writing there
     pairs: list[Pair] = []
     for entry in source.entries():
         if len(pairs) == len(wanted):
             break
         if isinstance(entry, Sample) and entry.key in wanted:
+            single = out / Path(entry.image).parts[0] if layout in ("hdf5", "tar") else out
+            refined: Source = delivered_in(single if single.is_file() else out)
             synthetic, delivered = (each.decode(each.read(entry), entry) for each in (source, refined))
             pairs.append(make_pair(entry, synthetic, delivered, labels))
     return pairs
