@@ -1,7 +1,8 @@
 """Batches through buffers that are bound once: ONNX Runtime's IO binding, and a session for each stream.
 
-An input goes through host memory into a buffer on the device, and the output comes straight into host memory; all three
-are kept for the next batch of that shape. While one stream copies, another one computes.
+An input goes through host memory into a buffer on the device, and the output comes straight into host memory. The
+buffers stay bound until another shape comes; the host's then serve that one, since making page-locked memory is slow.
+While one stream copies, another one computes.
 
 A session each, since a CUDA session holds the plans of its convolutions for one shape of batch, and makes them anew
 whenever the shape changes (`last_x_dims` in onnxruntime/core/providers/cuda/nn/conv.cc); running a shape in advance on
@@ -11,15 +12,13 @@ last: two sizes that take turns cost no plans, and while one stream plans for a 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-KEPT_BYTES = 64 << 20
-"""Host memory of the buffers that a stream keeps; those of the last batch stay whatever they take."""
 
 Shapes = tuple[tuple[int, ...], ...]
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float32]]
@@ -38,26 +37,35 @@ class Lane:
 
     def __init__(self, session: Any, device: str, allocate: Allocate = pageable) -> None:
         self._session, self._device, self._allocate = session, device, allocate
-        self._bound: dict[Shapes, _Bound] = {}
+        self._hosts: dict[str, NDArray[np.float32]] = {}
+        self._bound: _Bound | None = None
         self.last: Shapes = ()
 
     def run(self, given: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """The refined batch, in memory of its own. Raises what ONNX Runtime raises; no buffer is kept then."""
-        self.last = shapes_of(given)
+        shapes = shapes_of(given)
         try:
-            bound = self._bound.pop(self.last, None) or _Bound(self._session, self._device, self._allocate, given)
-            refined = bound.run(given)
+            if self._bound is None or shapes != self.last:
+                self._bound, self.last = None, shapes
+                self._bound = _Bound(self._session, self._device, self._host, shapes)
+            return self._bound.run(given)
         except BaseException:
-            self._bound.clear()
+            self._bound = None
+            self._hosts.clear()
             raise
-        self._bound[self.last] = bound
-        while self.kept_bytes() > KEPT_BYTES and len(self._bound) > 1:
-            del self._bound[next(iter(self._bound))]
-        return refined
 
     def kept_bytes(self) -> int:
-        """Host memory of the buffers."""
-        return sum(bound.nbytes for bound in self._bound.values())
+        """Host memory of the buffers: for each input and the output at most twice what the largest batch took."""
+        return sum(host.nbytes for host in self._hosts.values())
+
+    def _host(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The buffer on the host of an input or the output, made anew where it is too small."""
+        count = math.prod(shape)
+        known = self._hosts[name].size if name in self._hosts else 0
+        if known < count:
+            self._hosts.pop(name, None)
+            self._hosts[name] = self._allocate((max(count, 2 * known),))
+        return self._hosts[name][:count].reshape(shape)
 
 
 class BoundRunner:
@@ -93,24 +101,25 @@ def shapes_of(given: Sequence[NDArray[np.float32]]) -> Shapes:
 
 
 class _Bound:
-    """The buffers of one shape of batch; the first batch tells what shape comes out."""
+    """The bound buffers of one shape of batch; the first batch tells what shape comes out.
 
-    def __init__(self, session: Any, device: str, allocate: Allocate, given: Sequence[NDArray[np.float32]]) -> None:
+    host: makes the buffer on the host of an input or output, by its name and shape.
+    """
+
+    def __init__(
+        self, session: Any, device: str, host: Callable[[str, tuple[int, ...]], NDArray[np.float32]], shapes: Shapes
+    ) -> None:
         from onnxruntime import OrtValue
 
-        self._session, self._allocate, self._binding = session, allocate, session.io_binding()
+        self._session, self._host, self._binding = session, host, session.io_binding()
         self._output: str = session.get_outputs()[0].name
-        self._inputs = [
-            (allocate(a.shape), OrtValue.ortvalue_from_shape_and_type(a.shape, np.float32, device)) for a in given
-        ]
-        for declared, (_, value) in zip(session.get_inputs(), self._inputs, strict=True):
-            self._binding.bind_ortvalue_input(declared.name, value)
-        self._binding.bind_output(self._output, "cpu")
         self._refined: NDArray[np.float32] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return sum(host.nbytes for host, _ in self._inputs) + (0 if self._refined is None else self._refined.nbytes)
+        self._inputs = []
+        for declared, shape in zip(session.get_inputs(), shapes, strict=True):
+            value = OrtValue.ortvalue_from_shape_and_type(shape, np.float32, device)
+            self._binding.bind_ortvalue_input(declared.name, value)
+            self._inputs.append((host(declared.name, shape), value))
+        self._binding.bind_output(self._output, "cpu")
 
     def run(self, given: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         for array, (host, value) in zip(given, self._inputs, strict=True):
@@ -120,6 +129,6 @@ class _Bound:
         if self._refined is not None:
             return self._refined.copy()
         first: NDArray[np.float32] = self._binding.copy_outputs_to_cpu()[0]
-        self._refined = self._allocate(first.shape)
+        self._refined = self._host(self._output, first.shape)
         self._binding.bind_output(self._output, "cpu", 0, np.float32, first.shape, self._refined.ctypes.data)
         return first
