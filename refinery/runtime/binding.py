@@ -6,8 +6,8 @@ While one stream copies, another one computes.
 
 A session each, since a CUDA session holds the plans of its convolutions for one shape of batch, and makes them anew
 whenever the shape changes (`last_x_dims` in onnxruntime/core/providers/cuda/nn/conv.cc); running a shape in advance on
-a session that works on another would throw away what is in use. So a batch goes to the idle session that had its shape
-last: two sizes that take turns cost no plans, and while one stream plans for a new size, the other goes on.
+a session that works on another would throw away what is in use. So while one stream plans for a new size, the other
+goes on; and a batch goes to the idle session that had its shape last, which spares plans where sizes alternate.
 """
 
 from __future__ import annotations
