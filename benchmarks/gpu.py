@@ -1,9 +1,11 @@
 """Refining on a GPU: images/s end to end, as a share of the model's own rate, and where the time goes.
 
-    python benchmarks/gpu.py [--provider cuda] [--precision fp16] [--repeats 3] [--share 1]
+    python benchmarks/gpu.py [--provider cuda] [--precision fp16] [--repeats 3] [--share 1] [--only 60x36]
 
 The same jobs as `refine.py` without the plain loops; with `--provider cpu` it runs anywhere. Each stage is timed alone
-as in the stream. The first batch of a shape stands apart: it is what each new size of image costs.
+as in the stream. Of the model alone: a plain run against bound buffers, in ordinary and in page-locked memory; one
+stream against two, on images of one size and of two sizes in turn; larger batches. The first batch of a size stands
+apart: what it costs, and what coming back to a size costs, on one stream and on two.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import itertools
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,18 +49,68 @@ def contenders(
     return whole | stages(work / "synth", work / "model", count, work / "written", provider, precision)
 
 
-def first_batch(model: Path, shape: tuple[int, int, int], provider: str, precision: str) -> dict[str, float]:
-    """Seconds for one image of a shape that the session has not seen, and for the next one."""
+def model_alone(
+    model: Path, shape: tuple[int, int, int], batches: int, provider: str, precision: str
+) -> dict[str, Callable[[], float]]:
+    """Ways to run the model, in images/s: `batches` of the stream's size, half of them of another height in turns."""
     from refinery import artifact
+    from refinery.runtime import gpu
+    from refinery.runtime.batching import batch_size
+    from refinery.runtime.binding import BoundRunner, Lane
+    from refinery.runtime.session import _onnxruntime, _OnnxRuntimeRunner, cores, open_session
+
+    height, width, channels = shape
+    count = batch_size((height, width), 0)
+    one, other = (np.zeros((count, channels, h, width), np.float32) for h in (height, height + 8))
+
+    def rate(run: Callable[[np.ndarray], np.ndarray], given: list[np.ndarray], streams: int = 1) -> float:
+        with ThreadPoolExecutor(streams) as pool:
+            list(pool.map(run, given[:2]))  # what a size costs once is in `first_batch`
+            return sum(map(len, given)) / timed(lambda: list(pool.map(run, given)))
+
+    found: dict[str, Callable[[], float]] = {}
+    for streams in (1, 2):
+        run = open_session(artifact.load(model), provider, precision, streams=streams).run
+        given = {"one size": [one] * batches, "two sizes in turn": [one, other] * (batches // 2)}
+        if height < 720:
+            given["batches 8 times as large"] = [np.concatenate([one] * 8)] * (batches // 2)
+        for name, planes in given.items():
+            found[f"{streams} stream(s), {name}"] = lambda run=run, planes=planes, n=streams: rate(run, planes, n)
+    if provider in ("cpu", "cuda") and precision != "fp16":
+        offered = gpu.providers("cuda", half=False) if provider == "cuda" else [("CPUExecutionProvider", {})]
+        session = _onnxruntime(artifact.load(model), offered, cores())
+        ways = {
+            "plain run": _OnnxRuntimeRunner(session),
+            "bound buffers": BoundRunner([Lane(session, provider)]),
+            "bound buffers, page-locked": BoundRunner([Lane(session, provider, gpu.host_memory()[0])]),
+        }
+        for name, way in ways.items():
+            if provider == "cuda" or "locked" not in name:
+                found[name] = lambda way=way: rate(way, [one] * batches)
+    return found
+
+
+def first_batch(
+    model: Path, shape: tuple[int, int, int], provider: str, precision: str, streams: int
+) -> dict[str, float]:
+    """Seconds to open a session, for a batch of a size it has not seen, for the next one, and after another size."""
+    from refinery import artifact
+    from refinery.runtime.batching import batch_size
     from refinery.runtime.session import open_session
 
-    session = open_session(artifact.load(model), provider, precision)
-    found: dict[str, float] = {}
-    for height in (shape[0], shape[0] + 8):
-        planes = np.zeros((1, shape[2], height, shape[1]), np.float32)
-        found[f"first of {height}x{shape[1]}, s"] = round(timed(lambda planes=planes: session.run(planes)), 4)
-        found[f"next of {height}x{shape[1]}, s"] = round(timed(lambda planes=planes: session.run(planes)), 4)
-    return found
+    height, width, channels = shape
+    opened = []
+    found = {"open": timed(lambda: opened.append(open_session(artifact.load(model), provider, precision, 0, streams)))}
+    for what, high in (
+        ("first", height),
+        ("next", height),
+        ("first of another height", height + 8),
+        ("next of it", height + 8),
+        ("back to the first height", height),
+    ):
+        planes = np.zeros((batch_size((height, width), 0), channels, high, width), np.float32)
+        found[what] = timed(lambda planes=planes: opened[0].run(planes))
+    return {f"{streams} stream(s), {what}, s": round(seconds, 4) for what, seconds in found.items()}
 
 
 def main() -> None:
@@ -67,15 +120,22 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--share", type=float, default=1.0, help="of the images, for a quick look")
+    parser.add_argument("--only", default="", help="sizes whose name holds this, for a quick look")
     arguments = parser.parse_args()
     cases: dict[str, object] = {}
     how = (arguments.provider, arguments.precision)
     for name, (shape, count) in CASES.items():
+        if arguments.only not in name:
+            continue
         print(name)
         with tempfile.TemporaryDirectory() as folder:
             work, images = Path(folder), max(8, round(count * arguments.share))
-            rates = interleaved(contenders(work, shape, images, *how), arguments.repeats)
-            first = first_batch(work / "model", shape, *how)
+            whole = contenders(work, shape, images, *how)
+            first: dict[str, float] = {}
+            for streams in (1, 2):
+                first |= first_batch(work / "model", shape, *how, streams)
+            batches = 2 * max(1, round(16 * arguments.share))
+            rates = interleaved(whole | model_alone(work / "model", shape, batches, *how), arguments.repeats)
         alone = {stage: rate["median"] for stage, rate in rates.items() if stage.endswith(" alone")}
         spent = sum(1 / rate for rate in alone.values())
         ratios = {

@@ -25,6 +25,7 @@ from refinery.artifact import Artifact
 from refinery.config import Provider, RefinePrecision
 from refinery.errors import MissingExtraError, ModelError, ProviderError
 from refinery.runtime import gpu
+from refinery.runtime.binding import BoundRunner, Lane
 from refinery.runtime.fit import Fit
 from refinery.runtime.room import Room
 from refinery.runtime.runner import Runner
@@ -44,7 +45,7 @@ class Session:
     precision: str
     streams: int = 1
     note: str = ""
-    """What a faster provider lacked, when `auto` had to go on without it."""
+    """What a faster provider lacked, when `auto` had to go on without it, and what slows down the one that runs."""
     latent: int = 0
     """How many latent numbers it takes beside each image."""
     fit: Fit = field(default_factory=Fit)
@@ -59,7 +60,8 @@ def open_session(
     """Load the model into the first provider that starts, or into the one that was asked for.
 
     threads: for inference on the CPU; 0: one per core. streams: batches that run at the same time, sharing the threads:
-    with one thread each they do not wait for one another when other work takes a core.
+    with one thread each they do not wait for one another when other work takes a core. On a GPU no more of them than
+    `gpu.STREAMS`.
     Raises ProviderError when the provider or precision asked for does not start, never falling back in silence.
     """
     opened = _open(artifact, provider, precision, threads or cores(), streams)
@@ -77,7 +79,8 @@ def _open(artifact: Artifact, provider: Provider, precision: RefinePrecision, th
         if not _offered(name, precision):
             continue
         try:
-            return replace(_OPENERS[name](artifact, precision, threads, streams), note="; ".join(notes))
+            opened = _OPENERS[name](artifact, precision, threads, streams)
+            return replace(opened, note="; ".join(filter(None, [*notes, opened.note])))
         except (MissingExtraError, ModelError, ProviderError) as error:
             notes.append(str(error))
     raise ProviderError(
@@ -104,7 +107,9 @@ def _cuda_device_present() -> bool:
     return any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version"))
 
 
-def _open_gpu(name: ProviderName, artifact: Artifact, precision: RefinePrecision, threads: int) -> Session:
+def _open_gpu(
+    name: ProviderName, artifact: Artifact, precision: RefinePrecision, threads: int, streams: int
+) -> Session:
     if precision == "bf16":
         raise ProviderError(
             f"the {name} provider runs fp32 and fp16; bf16 runs on openvino; use --precision fp32 or auto"
@@ -113,24 +118,23 @@ def _open_gpu(name: ProviderName, artifact: Artifact, precision: RefinePrecision
     model = gpu.in_half(artifact.model) if half and name == "cuda" else artifact.model  # TensorRT does it itself
     if _cuda_device_present():
         gpu.load_libraries()
-    session = _onnxruntime(replace(artifact, model=model), gpu.providers(name, half), threads)
-    wanted = gpu.TENSORRT if name == "tensorrt" else gpu.CUDA
-    if wanted not in session.get_providers():
-        needs = "TensorRT 10 beside " if name == "tensorrt" else ""
-        raise ProviderError(
-            f"provider {name} does not start (ONNX Runtime fell back to "
-            f"{session.get_providers()[0]}): it needs {needs}an NVIDIA driver, CUDA 13 and cuDNN 9 "
-            "(pip install 'refinery[gpu]'); use --provider auto, openvino or cpu"
-        )
-    return Session(_OnnxRuntimeRunner(session), name, "fp16" if half else "fp32")
+    opened = []
+    for _ in range(min(streams, gpu.STREAMS[name])):  # one after the other, and none where the first does not start
+        opened.append(_onnxruntime(replace(artifact, model=model), gpu.providers(name, half), threads))
+        gpu.require_started(name, opened[-1])
+    allocate, note = gpu.host_memory()
+    lanes = [Lane(session, gpu.DEVICE, allocate) for session in opened]
+    if name == "cuda":  # TensorRT would build an engine for it
+        gpu.try_out(lanes, artifact.manifest)
+    return Session(BoundRunner(lanes), name, "fp16" if half else "fp32", len(lanes), note)
 
 
-def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:  # noqa: ARG001
-    return _open_gpu("cuda", artifact, precision, threads)
+def _open_cuda(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:
+    return _open_gpu("cuda", artifact, precision, threads, streams)
 
 
-def _open_tensorrt(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:  # noqa: ARG001
-    return _open_gpu("tensorrt", artifact, precision, threads)
+def _open_tensorrt(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:
+    return _open_gpu("tensorrt", artifact, precision, threads, streams)
 
 
 def _open_cpu(artifact: Artifact, precision: RefinePrecision, threads: int, streams: int) -> Session:
