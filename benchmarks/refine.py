@@ -1,6 +1,7 @@
 """Refine images/s, end to end: refinery against plain Pillow + torch loops, and as a share of its slowest stage alone.
 
     python benchmarks/refine.py [--repeats 3] [--only 60x36]
+    python benchmarks/refine.py --sustained [--repeats 3] [--only 60x36]
     python benchmarks/refine.py --checks [--repeats 3] [--dataset SYNTHETIC MODEL]
 
 Folders of PNGs and JPEGs with a JSON sidecar each, tar shards and an HDF5 file of the same images; the refiner is
@@ -9,6 +10,9 @@ and of 16, and the better one counts. They get a twelfth of the images, since th
 what refinery does once a job (calibration, power, the picture of the worst) counts. Each stage is timed alone on all
 cores, which in the stream the stages share: the sum of their times, one after the other, is what a stream without idle
 cores would take.
+
+How fast a long job runs (--sustained): a job, and one of a third of its images after it; the images that they differ by
+over the seconds that they differ by. What is done once a job falls out.
 
 What the checks cost (--checks): the same jobs with and without label checks, softening and power included, thresholds
 in the artifact; on discs with a point, a radius, a box, an outline and a mask each, or on a dataset and a trained run
@@ -157,6 +161,28 @@ def contenders(work: Path, shape: tuple[int, int, int], count: int) -> dict[str,
     return timings | stages(source, model, count, work / "written")
 
 
+def sustained(work: Path, shape: tuple[int, int, int], count: int) -> dict[str, Callable[[], float]]:
+    """Images/s of a PNG folder without what is done once a job, and of each stage alone."""
+    from refinery.config import RefineConfig
+    from refinery.jobs.refine import refine
+
+    few = count // 3
+    make_dataset(work / "few", shape, few)
+    make_dataset(work / "many", shape, count)
+    make_artifact(work / "model", shape[2])
+    outs = (work / f"out{i}" for i in itertools.count())
+
+    def seconds(dataset: str, check: bool) -> float:
+        config = RefineConfig(str(work / dataset), str(next(outs)), str(work / "model"), check=check)
+        return timed(lambda: refine(config))
+
+    def rate(check: bool) -> float:
+        return (count - few) / (seconds("many", check) - seconds("few", check))
+
+    jobs = {"PNG folder": lambda: rate(True), "PNG folder, no checks": lambda: rate(False)}
+    return jobs | stages(work / "few", work / "model", few, work / "written")
+
+
 def stages(
     source: Path, model: Path, count: int, out: Path, provider: str = "auto", precision: str = "auto"
 ) -> dict[str, Callable[[], float]]:
@@ -265,6 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", help="sizes whose name holds this, for a quick look")
+    parser.add_argument("--sustained", action="store_true", help="how fast a long job runs, and nothing else")
     parser.add_argument("--checks", action="store_true", help="what the label checks cost, and nothing else")
     parser.add_argument("--dataset", nargs=2, metavar=("SYNTHETIC", "MODEL"), help="measure --checks on these")
     parser.add_argument("--share", type=float, default=1.0, help="of the images of --checks, for a quick look")
@@ -275,39 +302,42 @@ def main() -> None:
         write(
             arguments.name, claim, "images/s", what_checks_cost(arguments.dataset, arguments.repeats, arguments.share)
         )
+    elif arguments.sustained:
+        claim = "a long job runs at 90% of the slowest stage alone"
+        write("refine_sustained", claim, "images/s", measured(sustained, arguments.repeats, arguments.only))
     else:
-        compare(arguments.repeats, arguments.only)
+        claim = "end to end 10 (60x36) and 7 (256x256) times a torch loop, 90% of the slowest stage alone"
+        write("refine", claim, "images/s", measured(contenders, arguments.repeats, arguments.only))
 
 
-def compare(repeats: int, only: str) -> None:
-    """Against the plain loops and the slowest stage."""
-    cases = {}
+def measured(
+    timings: Callable[[Path, tuple[int, int, int], int], dict[str, Callable[[], float]]], repeats: int, only: str
+) -> dict[str, object]:
+    """Rates and ratios of every size whose name holds `only`."""
+    cases: dict[str, object] = {}
     for name, (shape, count) in CASES.items():
         if only not in name:
             continue
         print(name)
         with tempfile.TemporaryDirectory() as work:
-            rates = interleaved(contenders(Path(work), shape, count), repeats)
+            rates = interleaved(timings(Path(work), shape, count), repeats)
         cases[name] = {"rates": rates, "ratios": ratios_of({key: value["median"] for key, value in rates.items()})}
-    write(
-        "refine",
-        "end to end 10 (60x36) and 7 (256x256) times a torch loop, 90% of the slowest stage alone",
-        "images/s",
-        cases,
-    )
+    return cases
 
 
 def ratios_of(median: dict[str, float]) -> dict[str, float]:
     """Every job over the better torch and ONNX Runtime loop and over the slowest stage, which shares the cores."""
     alone = {name: rate for name, rate in median.items() if name.endswith(" alone")}
-    loops = {kind: max(rate for name, rate in median.items() if name.startswith(kind)) for kind in ("torch", "onnx")}
+    loops = {
+        kind: max((rate for name, rate in median.items() if name.startswith(kind)), default=None)
+        for kind in ("torch", "onnxruntime")
+    }
     found: dict[str, float] = {}
     for name, rate in median.items():
         if name in alone or " loop" in name:
             continue
         stages = [value for stage, value in alone.items() if "no checks" not in name or "checks" not in stage]
-        found[f"{name}/torch loop"] = rate / loops["torch"]
-        found[f"{name}/onnxruntime loop"] = rate / loops["onnx"]
+        found |= {f"{name}/{kind} loop": rate / best for kind, best in loops.items() if best}
         found[f"{name}/slowest stage"] = rate / min(stages)
         found[f"{name}/all stages one after the other"] = rate * sum(1 / value for value in stages)
     return {name: round(value, 3) for name, value in found.items()}

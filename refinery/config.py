@@ -55,7 +55,7 @@ class TrainConfig:
     device: Device = "auto"
     """auto, cpu or cuda; auto takes CUDA where there is one."""
     precision: TrainPrecision = "auto"
-    """auto, fp32 or bf16 (autocast); auto takes bf16 where the hardware multiplies it."""
+    """auto, fp32 or bf16 (autocast); auto takes bf16 where the hardware is faster in it."""
     seed: int = 0
     """Same seed and settings, same weights, on one CPU."""
     log_every: int = 20
@@ -128,7 +128,7 @@ class RefineConfig:
     provider: Provider = "auto"
     """auto, cuda, openvino or cpu; auto takes the first of these that starts. tensorrt: on CUDA, where installed."""
     precision: RefinePrecision = "auto"
-    """auto, fp32, bf16 (OpenVINO) or fp16 (CUDA, TensorRT); auto takes bf16 where OpenVINO and the CPU have it."""
+    """auto, fp32, bf16 (OpenVINO) or fp16 (CUDA, TensorRT); auto takes bf16 where OpenVINO is faster in it."""
     batch_size: int = 0
     """Images per inference; 0: chosen by image size."""
     workers: int = 0

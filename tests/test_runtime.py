@@ -17,6 +17,7 @@ from refinery.artifact import Artifact, Manifest
 from refinery.errors import ModelError, ProviderError, RefineryError
 from refinery.export import to_onnx
 from refinery.networks.resnet_refiner import ResnetRefiner
+from refinery.processor import is_slow_in_bf16
 from refinery.runtime.batching import batch_size, by_shape, refine_images
 from refinery.runtime.gpu import in_half
 from refinery.runtime.session import open_session
@@ -92,6 +93,29 @@ def test_company_does_not_change_an_image(order, asked):
     straight = refine_images(session.run, given_images, asked)
     shuffled = refine_images(session.run, [given_images[i] for i in order], asked)
     assert all(np.array_equal(shuffled[place], straight[i]) for place, i in enumerate(order))
+
+
+@pytest.mark.parametrize(
+    ("about", "slow"),
+    [
+        ("vendor_id : GenuineIntel\nflags : fma avx512_bf16", True),
+        ("vendor_id : GenuineIntel\nflags : avx512_bf16 amx_bf16 amx_tile", False),
+        ("vendor_id : AuthenticAMD\nflags : avx512_bf16", False),
+        ("", False),
+    ],
+)
+def test_bf16_is_slow_on_intel_without_amx(about, slow):
+    assert is_slow_in_bf16(about) is slow
+
+
+def test_auto_takes_bf16_only_where_it_is_fast(monkeypatch):
+    pytest.importorskip("openvino")
+    chosen = {}
+    for slow in (True, False):
+        monkeypatch.setattr("refinery.runtime.session.is_slow_in_bf16", lambda slow=slow: slow)
+        chosen[slow] = open_session(artifact(blur(3)), "openvino", "auto", threads=1).precision
+    assert chosen[True] == "fp32"
+    assert chosen[False] in ("fp32", "bf16")
 
 
 def test_auto_starts_something_and_says_what():

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from refinery.artifact import Artifact
 from refinery.config import Provider, RefinePrecision
 from refinery.errors import MissingExtraError, ModelError, ProviderError
+from refinery.processor import is_slow_in_bf16
 from refinery.runtime import gpu
 from refinery.runtime.binding import BoundRunner, Lane
 from refinery.runtime.fit import Fit
@@ -153,7 +154,8 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int,
     able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bf16" and not able:
         raise ProviderError("this CPU has no bf16 instructions; use --precision fp32 or auto")
-    chosen = "bf16" if able and precision != "fp32" else "fp32"
+    wanted = precision == "bf16" or (precision == "auto" and not is_slow_in_bf16())
+    chosen = "bf16" if able and wanted else "fp32"
     settings = {
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[chosen],
         "INFERENCE_NUM_THREADS": threads,

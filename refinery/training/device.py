@@ -10,6 +10,7 @@ import torch
 
 from refinery.config import Device, TrainPrecision
 from refinery.errors import ProviderError
+from refinery.processor import is_slow_in_bf16
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -49,7 +50,8 @@ def keep_freed_memory() -> None:
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself; emulated, it is slower than float32."""
+    """Whether the CPU multiplies bfloat16 itself, and not slower than float32, as where it is emulated."""
     capability = torch.backends.cpu.get_cpu_capability()
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return "AVX512" in capability and any(getattr(torch.cpu, check, bool)() for check in checks)
+    able = "AVX512" in capability and any(getattr(torch.cpu, check, bool)() for check in checks)
+    return able and not is_slow_in_bf16()
