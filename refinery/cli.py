@@ -34,6 +34,7 @@ from refinery.report.terminal import TerminalObserver
 from refinery.report.text import inspect_text, refine_text, train_text
 
 DONE, FAILED, LABELS_FAILED, INTERRUPTED = 0, 1, 3, 130
+_INTERRUPTED = "interrupted; run the same command again to go on (a training run: refinery train --resume RUN)"
 ASK_AGAIN_S = 0.02
 Config = TypeVar("Config")
 
@@ -324,6 +325,10 @@ def main() -> None:
     try:
         app(prog_name="refinery")
     except SystemExit as ended:
+        if isinstance(
+            getattr(ended.__context__, "__cause__", None), KeyboardInterrupt
+        ):  # before a command's own handler
+            _complain(_INTERRUPTED, debug=False)
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
             raise
         # Under torchrun: a process that ends right behind its last exchange can be aborted while torch tidies up, and
@@ -345,10 +350,7 @@ def _command(debug: bool) -> Iterator[TerminalObserver]:
             _complain(str(error), debug)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            _complain(
-                "interrupted; run the same command again to go on (a training run: refinery train --resume RUN)",
-                debug=False,
-            )
+            _complain(_INTERRUPTED, debug=False)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from stream import error_of, manifest, refine, refinery, start, write_refiner, write_scenes
 
-from refinery.cli import _signals
+from refinery.cli import _signals, main
 from refinery.report.terminal import TerminalObserver
 
 COMMANDS = ("train", "refine", "export", "inspect")
@@ -328,8 +329,24 @@ def test_interrupted_at_any_moment_it_ends_soon_and_in_words(job):
         _, stderr = process.communicate(timeout=20)
         assert process.returncode in (0, 130, -signal.SIGINT)
         told = "error: interrupted; run the same command again to go on"
+        assert stderr.count(told) == (process.returncode == 130)
         assert process.returncode != 130 or stderr.splitlines()[-1].startswith(told)
         assert "needs the package" not in stderr
+
+
+def test_an_interrupt_before_a_commands_own_handler_is_told_too(monkeypatch, capsys):
+    early = typer.Typer()
+
+    @early.command()
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("refinery.cli.app", early)
+    monkeypatch.setattr(sys, "argv", ["refinery"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.startswith("error: interrupted; run the same command again to go on")
 
 
 def test_it_runs_as_a_module_too():
