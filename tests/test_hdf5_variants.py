@@ -134,6 +134,21 @@ def test_what_is_whole_but_not_noted_is_done_again_on_top_of_it(whole, model, no
     assert (own / "manifest.jsonl").read_text() == "".join(lines)
 
 
+def test_images_that_an_older_refinery_spooled_are_not_left_out_in_silence(whole, model, tmp_path):
+    """Its spool was one of all files: records in `spool/00000000.spool`."""
+    source, undisturbed = whole
+    shutil.copytree(undisturbed, tmp_path / "out")
+    own = tmp_path / "out/.refinery"
+    (own / "summary.json").unlink()
+    (tmp_path / "out/gaze.h5").unlink()
+    (own / "spool").mkdir()
+    (own / "spool/00000000.spool").touch()
+    done = refine(source, tmp_path / "out", model, *THREE)
+    assert done.exit_code == 1
+    assert "was begun by an older refinery; give another --out" in error_of(done)
+    assert not (tmp_path / "out/gaze.h5").exists()
+
+
 def test_a_finished_job_does_nothing(whole, model, tmp_path):
     source, undisturbed = whole
     shutil.copytree(undisturbed, tmp_path / "out")

@@ -54,6 +54,7 @@ class Hdf5Sink:
         file = _holder(sample.image, inside)
         with self._lock:
             if not self._spools:
+                self._require_own_spool()
                 self._begin(file)
             spool = self._spools.setdefault(file, self._spool_of(file))
         spool.append(inside, data)
@@ -86,6 +87,7 @@ class Hdf5Sink:
 
     def finish(self) -> None:
         """Assemble every HDF5 file that has images, and its copies. Raises OutputError; a second call goes on."""
+        self._require_own_spool()
         for path in self._source.paths():
             if sets := self._source.sets(path):
                 for copy in (path, *(with_mark(path, mark) for mark in self._marks)):
@@ -97,6 +99,13 @@ class Hdf5Sink:
 
     def _spool_of(self, file: str) -> Spool:
         return Spool(self._folder / short_name(file))
+
+    def _require_own_spool(self) -> None:
+        """Raises OutputError where a spool lies here that is not sorted by file: its images would be left out."""
+        if next(self._folder.glob("*.spool"), None) is not None:
+            raise OutputError(
+                f"{self._files.out}: was begun by an older refinery; give another --out, or remove it first"
+            )
 
     def _begin(self, file: str) -> None:
         """Start the spool; whether it goes onto a finished output is settled together with its first appearance."""

@@ -31,7 +31,8 @@ class NameList:
         return len(self._ends) - 1
 
     def __getitem__(self, at: int) -> str:
-        """The name at a place counted from 0."""
+        """The name at a place counted from 0, or from behind where it is negative."""
+        at = at if at >= 0 else at + len(self)
         return self._text[self._ends[at] : self._ends[at + 1]].decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:

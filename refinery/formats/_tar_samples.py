@@ -107,7 +107,7 @@ def _samples_in(group: list[Member], pictures: NameList, archive: str, home: obj
     begin = 0
     for sidecars, picture in zip(owned, pictures, strict=True):
         at = next(i for i, member in enumerate(group) if _name(member) == picture)
-        end = len(group) if picture == pictures[len(pictures) - 1] else at + 1
+        end = len(group) if picture == pictures[-1] else at + 1
         yield TarSample(
             prefix + folder + owners.key_of(picture),
             prefix + group[at].path,

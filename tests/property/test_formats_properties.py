@@ -105,7 +105,7 @@ NAMES = st.text(st.characters(codec=None), min_size=1, max_size=6)
 def test_packed_names_are_the_names(names):
     packed = NameList(names)
     assert [*packed] == names
-    assert [packed[at] for at in range(len(packed))] == names
+    assert [packed[at] for at in range(-len(packed), len(packed))] == 2 * names
 
 
 @given(st.lists(NAMES, max_size=40))
