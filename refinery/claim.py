@@ -20,6 +20,11 @@ FOLDER = OWN_FOLDER
 OWN_KEYS = frozenset({"shard", "places"})
 """What the parts of one job do not have in common."""
 Job = dict[str, Any]
+DIVIDED_KEYS = frozenset({"samples", "names_sha256"})
+"""What all parts must agree on to have divided the same dataset."""
+_DIVIDED = "the parts of a batch job divide one and the same dataset, which has other samples now: "
+PASSING_KEYS = frozenset({"source", "versions"})
+"""What may differ between two runs of one job: where its input lies, and what software was at work."""
 ABSENT: Job = {"variants": 1, "variant_mark": ""}
 """What a job of before these were known did."""
 
@@ -43,8 +48,8 @@ def parts_in(out: Path) -> dict[Shard, Path]:
     return dict(sorted((shard, path) for shard, path in found.items() if shard is not None))
 
 
-def claim(out: Path, job: Job, shard: Shard | None, locks: list[IO[bytes]]) -> None:
-    """Make an output folder, or a part of it, this job's, or find that it is.
+def claim(out: Path, job: Job, shard: Shard | None, locks: list[IO[bytes]]) -> Job:
+    """Make an output folder, or a part of it, this job's, or find that it is; the job as it was begun.
 
     locks: open files that hold it are added; it is held until they are closed. Raises OutputError.
     """
@@ -57,15 +62,14 @@ def claim(out: Path, job: Job, shard: Shard | None, locks: list[IO[bytes]]) -> N
         _lock(out / FOLDER, taken, locks, shared=shard is not None)
         if shard is None:
             _remove_or_refuse_parts(out, job, None)
-            _settle(out, out / FOLDER, job)
-            return
+            return _settle(out, out / FOLDER, job)
         _remove_or_refuse_whole(out)
         with _one_at_a_time(parts_folder(out)):
             _remove_or_refuse_parts(out, job, shard)
             folder = journal_folder(out, shard)
             folder.mkdir(exist_ok=True)
             _lock(folder, f"{taken} (part {shard})", locks)
-            _settle(out, folder, job)
+            return _settle(out, folder, job)
     except (NotADirectoryError, FileExistsError) as error:
         raise OutputError(f"{out}: is a file; --out takes a folder") from error
     except OSError as error:
@@ -79,14 +83,17 @@ def write_json(path: Path, content: Job) -> None:
     temporary.replace(path)
 
 
-def _settle(out: Path, folder: Path, job: Job) -> None:
-    """Write the job's name where none stands, or that of a job that never began."""
-    known = folder / "job.json"
-    if known.exists() and not _is_untouched(out, folder):
-        _require_same(out, _read_job(known), job, frozenset())
-        return
-    (folder / "calibration.json").unlink(missing_ok=True)  # of a job that never began
-    write_json(known, job)
+def _settle(out: Path, folder: Path, job: Job) -> Job:
+    """Write the job's name where none stands, or that of a job that never began; the job that stands there then."""
+    path = folder / "job.json"
+    if path.exists() and not _is_untouched(out, folder):
+        begun = _read_job(path)
+        _require_same(out, begun, job, frozenset() if "shard" in job else PASSING_KEYS)
+        return begun
+    for name in ("calibration.json", "stamps.jsonl"):  # of a job that never began
+        (folder / name).unlink(missing_ok=True)
+    write_json(path, job)
+    return job
 
 
 def _remove_or_refuse_whole(out: Path) -> None:
@@ -95,7 +102,7 @@ def _remove_or_refuse_whole(out: Path) -> None:
         return
     if not _is_untouched(out, out / FOLDER):
         raise OutputError(f"{out}: holds the output of a job without --shard; give another --out, or remove it first")
-    for name in ("job.json", "calibration.json", "manifest.jsonl"):
+    for name in ("job.json", "calibration.json", "manifest.jsonl", "stamps.jsonl"):
         (out / FOLDER / name).unlink(missing_ok=True)
 
 
@@ -142,11 +149,12 @@ def _read_job(path: Path) -> Job:
 def _require_same(out: Path, known: Job, job: Job, own: frozenset[str]) -> None:
     known = ABSENT | known
     for key in job:
-        if key not in own and known.get(key) != job[key]:
-            raise OutputError(
-                f"{out}: holds the output of another job ({key} was {known.get(key)!r}, now {job[key]!r}); "
-                "give another --out, or remove it first"
-            )
+        if key in own or key == "versions" or known.get(key) == job[key]:
+            continue
+        raise OutputError(
+            f"{out}: holds the output of another job ({key} was {known.get(key)!r}, now {job[key]!r}); "
+            f"{_DIVIDED if key in DIVIDED_KEYS else ''}give another --out, or remove it first"
+        )
 
 
 def _lock(folder: Path, taken: str, locks: list[IO[bytes]], shared: bool = False) -> None:

@@ -198,18 +198,30 @@ def refine(
         str | None,
         typer.Option("--shard", help="One part of many: 3/16; auto, auto/16 in a batch job.", show_default="all"),
     ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option(
+            "--strict", help="Refuse an input that changed since the job began.", show_default="bring up to date"
+        ),
+    ] = None,
+    verify: Annotated[
+        bool | None,
+        typer.Option("--verify", help="Hash files again instead of trusting size and time.", show_default="trust"),
+    ] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Stream a synthetic dataset through a refiner: same files, same layout, same annotations, labels checked.
 
-    Run the same command again after an interruption: it goes on where it stopped.
+    Run the same command again after an interruption: it goes on where it stopped. After the input changed it brings the
+    output up to date.
     """
     options = {
         "source": source, "out": out, "report": report, "model": model, "provider": provider, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
         "false_alarms": false_alarms, "check": check, "variants": variants, "seed": seed, "shard": shard,
+        "strict": strict, "verify": verify,
     }  # fmt: skip
     with _command(debug) as observer:
         from refinery.jobs.refine import refine as run
@@ -316,7 +328,8 @@ def inspect(
             raise UsageError("nothing to look at: refinery inspect PATH")
         result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
         _print(result, json_output, observer, inspect_text)
-        if (settings.synthetic or settings.refined) and "fail" in result.get("verdicts", {}).values():
+        failed = (settings.synthetic or settings.refined) and "fail" in result.get("verdicts", {}).values()
+        if failed or result.get("delivered", {}).get("wrong"):
             raise typer.Exit(LABELS_FAILED)
 
 

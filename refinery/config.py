@@ -149,6 +149,10 @@ class RefineConfig:
     """With `out = "-"` or an address: folder for journal, manifest and summary; empty: with `-` they are not kept."""
     shard: str = ""
     """One part of a batch job: 3/16; auto, auto/16: as SLURM or Kubernetes say; empty: the whole dataset."""
+    strict: bool = False
+    """An input that changed since the job began is an error; otherwise the output is brought up to date."""
+    verify: bool = False
+    """Read and hash input and output again; otherwise files of the same size and times count as unchanged."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")

@@ -11,18 +11,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from refinery.claim import FOLDER, claim, journal_folder, write_json
 from refinery.errors import OutputError
+from refinery.formats._files import output_errors
 from refinery.sample import Finding
 from refinery.shard import Shard
 
 __all__ = ["FOLDER", "Journal", "Line", "finding_from_json", "finding_to_json", "parse_line"]
 Line = dict[str, Any]
 LOST = "lost.json"
+ASIDE = "aside.jsonl"
+"""Lines of samples behind a changed one, each to be taken over when the stream comes to its sample."""
 
 
 class Journal:
@@ -34,12 +37,15 @@ class Journal:
         self.folder = journal_folder(out, shard)
         self.job = job
         self.manifest = self.folder / "manifest.jsonl"
+        self.aside = self.folder / ASIDE
+        self.begun_as: dict[str, Any] = job
+        """The job as it was when it began, which may have had its input elsewhere."""
         self._file: IO[bytes] | None = None
         self._locks: list[IO[bytes]] = []
 
     def __enter__(self) -> Journal:
         try:
-            claim(self.out, self.job, self.shard, self._locks)
+            self.begun_as = claim(self.out, self.job, self.shard, self._locks)
             self._drop_half_line()
             self._file = self.manifest.open("ab")
         except BaseException:
@@ -67,6 +73,46 @@ class Journal:
             self._file.flush()
         except OSError as error:
             raise OutputError(f"{self.manifest}: {error.strerror}; make room and run the same command again") from error
+
+    def set_aside(self, count: int, is_stale: Callable[[str], bool] = lambda _: False) -> None:
+        """Move all lines but the first `count` out of the manifest, before those that lie aside already.
+
+        is_stale: whether the line of a key does not hold any more, which is noted in the line. Killed at any moment,
+        the next start finds every line in one of both files.
+        """
+        assert self._file is not None
+        self._file.flush()
+        with output_errors(self.aside):
+            temporary, end = self.aside.with_suffix(".tmp"), 0
+            with temporary.open("wb") as moved:
+                with self.manifest.open("rb") as file:
+                    for _ in range(count):
+                        end += len(file.readline())
+                    moved.writelines(map(_marker(is_stale), file))
+                if self.aside.exists():
+                    with self.aside.open("rb") as before:
+                        moved.writelines(map(_marker(is_stale), before))
+            temporary.replace(self.aside)
+            self._file.close()
+            os.truncate(self.manifest, end)
+            self._file = self.manifest.open("ab")
+
+    def take_up(self) -> None:
+        """Make a finished job one that goes on."""
+        (self.folder / "summary.json").unlink(missing_ok=True)
+
+    def begin_anew(self) -> None:
+        """Forget what the job's checks were calibrated to."""
+        self.take_up()
+        (self.folder / "calibration.json").unlink(missing_ok=True)
+        (self.folder / LOST).unlink(missing_ok=True)
+
+    def rename_job(self) -> None:
+        """Write down where the job's input lies now, and with what software it goes on."""
+        if self.begun_as == self.job:
+            return
+        write_json(self.folder / "job.json", self.job)
+        self.begun_as = self.job
 
     def lose(self, lines: Iterable[str]) -> None:
         """Note what cannot be carried, each line once: a second run may not meet it again."""
@@ -114,6 +160,16 @@ class Journal:
             end = _end_of_last_line(file)
             if end < file.seek(0, os.SEEK_END):
                 file.truncate(end)
+
+
+def _marker(is_stale: Callable[[str], bool]) -> Callable[[bytes], bytes]:
+    """Marks a line where its key is stale."""
+
+    def marked(text: bytes) -> bytes:
+        line = json.loads(text)
+        return json.dumps({**line, "stale": True}).encode() + b"\n" if is_stale(line["key"]) else text
+
+    return marked
 
 
 def parse_line(manifest: Path, number: int, line: str | bytes) -> Line:

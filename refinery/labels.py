@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -66,6 +68,24 @@ class LabelReader:
             found |= shared.fields(name)
         return found | fields_in(read_sidecars(self.source, sample)[0])
 
+    @property
+    def class_folders(self) -> frozenset[str]:
+        """The folders whose names are classes."""
+        return self._folders
+
+    def shared_digest(self, sample: Sample, size_hw: tuple[int, int]) -> str:
+        """A hash of what files about many images, and class folders, say of one image; empty where there are none."""
+        if not self._indices and not self._folders:
+            return ""
+        digest = hashlib.sha256(self._folder_of(sample.origin).encode("utf-8", "surrogateescape"))
+        for shared, name in entries_about(sample.origin.image, self._indices):
+            with contextlib.suppress(LabelError):
+                for label in shared.read(name, size_hw):
+                    told = (label.name, label.type, label.item, label.text, label.unit, label.extent_px)
+                    digest.update(repr(told).encode("utf-8", "surrogateescape"))
+                    digest.update(label.value.tobytes())
+        return digest.hexdigest()
+
     def index_files(self) -> list[str]:
         """The files about many images that images of this dataset are looked up in."""
         return [index.shared.path for index in self._indices]
@@ -77,10 +97,15 @@ class LabelReader:
         return [_no_such_label(name, known) for name in self._overrides if name not in known]
 
     def _with_folder(self, labels: tuple[Label, ...], sample: Sample) -> tuple[Label, ...]:
-        folder = PurePosixPath(sample.image).parent.name
-        if folder not in self._folders or any(label.type == "class" for label in labels):
+        folder = self._folder_of(sample)
+        if not folder or any(label.type == "class" for label in labels):
             return labels
         return (*labels, Label("folder", "class", np.zeros(0), "flip", text=folder))
+
+    def _folder_of(self, sample: Sample) -> str:
+        """The folder that is the sample's class; empty where folders are none."""
+        folder = PurePosixPath(sample.image).parent.name
+        return folder if folder in self._folders else ""
 
     def _overridden(self, labels: tuple[Label, ...], sample: Sample, problems: list[str]) -> tuple[Label, ...]:
         if not self._overrides:

@@ -10,16 +10,23 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Generic, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from refinery.contents.content import has_content, sha256_of_disk, sha256_of_file
+from refinery.contents.line_index import LineIndex
+from refinery.contents.stamp_log import StampLog
 from refinery.deliver import Delivery
 from refinery.errors import ModelError, OutputError, RefineryError, SampleError
 from refinery.formats._files import Files
-from refinery.formats._parts import Packed
+from refinery.formats._parts import Listed, Packed
 from refinery.formats._source import Sink, Source, require_input
+from refinery.formats._stamp import Stamp
 from refinery.formats._tar_samples import held_bytes
 from refinery.image import to_float
 from refinery.journal import Journal, Line
@@ -46,35 +53,45 @@ def refine_dataset(
     options: RefineOptions,
     journal: Journal,
     progress: Callable[[int], None],
+    log: StampLog,
     behind: int = 0,
+    compared: bool = True,
+    strict: bool = False,
 ) -> list[str]:
-    """Refine all that the journal does not hold yet, and carry everything else.
+    """Refine all that the journal does not hold yet, or not any more, and carry everything else.
 
     progress: told how many samples are done, after every chunk. behind: how many lines of the journal are about samples
-    that `source` does not have any more (`past_finished_files`).
-    Returns one line for each loose file that could not be read and so is missing in the output.
-    Raises OutputError when the output cannot be written, RefineryError when a label fails and on_drift is `fail`.
+    that `source` does not have any more (`past_finished_files`). compared: lines that do not hold any more are marked;
+    where nobody could look, contents are compared here as they come, and strict refuses the first that is another.
+    Returns one line for each loose file that could not be read and so is missing in the output. Raises OutputError when
+    the output cannot be written, RefineryError when a label fails and on_drift is `fail`.
     """
     not_carried: list[str] = []
-    samples = _without_done(_carry_loose(source, sink, not_carried), journal, progress, options, behind)
-    delivery = Delivery(source, sink, Files(journal.out, journal.folder), options)
+    delivery = Delivery(source, sink, Files(journal.out, journal.folder), options, log)
     workers = options.workers or min(8, cores())
     with (
         threadpool_limits(1, user_api="blas"),  # the checks' own threads would fight the model's for the cores
         ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool,
         ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams,
         ThreadPoolExecutor(2, thread_name_prefix="drive") as drivers,
+        ThreadPoolExecutor(1, thread_name_prefix="hash") as hashing,
     ):
-        chunks = chunked(samples, options.chunk_samples, held_bytes)
+        carried = _carry_loose(source, sink, not_carried, log)
+        holding = _Holding(source, log, hashing)
+        holds = _holds if compared else partial(has_content, source)
+        samples = _with_done(holding.notes(carried), journal, progress, options, behind, holds, strict)
+        chunks = chunked(samples, options.chunk_samples, _held_bytes)
         prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
         parts = whole_chunks(source, prepared, options)
         several = options.chunk_samples > 1  # of large images one at a time: each takes a GB
         refined = ahead(drivers, lambda part: refine_chunk(session, part, options, streams), parts, int(several))
         for works, lines in ahead(pool, lambda works: (works, delivery.finish(works)), refined):
             for work in works:
-                sink.commit(work.sample)
+                if work.line is None:
+                    sink.commit(work.sample)
             if source.endless and (lost := source.lost()):
                 journal.lose(lost)
+            log.flush()
             journal.append(lines)
             _stop_if_told(lines, options)
             progress(len(lines))
@@ -90,11 +107,19 @@ def past_finished_files(source: Source, journal: Journal) -> tuple[int, Source]:
     """
     if not source.endless or not isinstance(source, Packed):
         return 0, source
+    listed = _files_of(source)
     lines = Counter[str]()
     for line in journal.lines():
-        lines[source.file_of(Sample(line["key"], line["image"]))] += 1
+        file = source.file_of(Sample(line["key"], line["image"]))
+        if listed and file not in listed:  # it is gone: what comes now is compared
+            break
+        lines[file] += 1
     done = list(lines)[:-1]  # the last one may have more samples
     return sum(lines[file] for file in done), source.without(frozenset(done))
+
+
+def _files_of(source: object) -> dict[str, bool]:
+    return source.files() if isinstance(source, Listed) else {}
 
 
 def chunk_size(source: Source) -> int:
@@ -107,23 +132,37 @@ def chunk_size(source: Source) -> int:
     return max(1, min(CHUNK_SAMPLES, CHUNK_PIXELS // (height * width)))
 
 
-def prepare_part(source: Source, chunk: list[Sample], options: RefineOptions) -> tuple[list[Work], list[Sample]]:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A sample that an earlier run has done, with its line, which is to be taken over when the stream comes to it."""
+
+    sample: Sample
+    line: Line
+
+
+ChunkItem = Sample | Done
+
+
+def prepare_part(source: Source, chunk: list[ChunkItem], options: RefineOptions) -> tuple[list[Work], list[ChunkItem]]:
     """Prepare samples until they hold CHUNK_PIXELS or CHUNK_BYTES, and say which are left.
 
     After a small one may come huge ones.
     """
     works: list[Work] = []
     pixels = 0
-    for sample in chunk:
+    for item in chunk:
+        if isinstance(item, Done):
+            works.append(Work(item.sample, line=item.line))
+            continue
         if pixels >= CHUNK_PIXELS or sum(len(work.data or b"") for work in works) >= CHUNK_BYTES:
             break
-        works.append(prepare(source, sample, options))
+        works.append(prepare(source, item, options))
         pixels += 0 if (synthetic := works[-1].synthetic) is None else synthetic.shape[0] * synthetic.shape[1]
     return works, chunk[len(works) :]
 
 
 def whole_chunks(
-    source: Source, parts: Iterable[tuple[list[Work], list[Sample]]], options: RefineOptions
+    source: Source, parts: Iterable[tuple[list[Work], list[ChunkItem]]], options: RefineOptions
 ) -> Iterator[list[Work]]:
     """Prepared parts, each followed by what was left of its chunk."""
     for works, left in parts:
@@ -135,7 +174,7 @@ def whole_chunks(
 
 def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
     """Read and decode one sample, and parse its labels if they are to be checked."""
-    work = Work(sample)
+    work = Work(sample, stamps=_stamps_of(source, sample))
     try:
         work.data = source.read(sample)
         work.decoded = source.decode(work.data, sample)
@@ -151,6 +190,7 @@ def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
         work.error = str(error)
     if options.labels is not None and work.decoded is not None and not work.error:
         work.labels, work.problems = options.labels.read(sample, work.decoded.size_hw)
+        work.labels_digest = options.labels.shared_digest(sample, work.decoded.size_hw)
         if work.problems:
             require_input(source)
     return work
@@ -164,7 +204,7 @@ def refine_chunk(
     Raises ModelError when the model does not run, not even on one image alone.
     """
     _refuse_too_large(chunk, session.fit)
-    usable = [work for work in chunk if not work.error]
+    usable = [work for work in chunk if not work.error and work.line is None]
     images = [work.synthetic for work in usable if work.synthetic is not None]
     keys, variants = [work.sample.origin.key for work in usable], [work.sample.variant for work in usable]
     latents = latents_of(keys, session.latent, options.seed, variants) if session.latent else None
@@ -267,37 +307,103 @@ class _Breaking(Generic[Item]):
             raise self._error
 
 
-def _carry_loose(source: Source, sink: Sink, not_carried: list[str]) -> Iterator[Sample]:
+def _carry_loose(source: Source, sink: Sink, not_carried: list[str], log: StampLog) -> Iterator[Sample]:
     """The samples of a stream of entries; files that belong to none are carried on the way, or noted."""
     for entry in source.stream():
         if isinstance(entry, Sample):
             yield entry
             continue
+        stamp = None if entry.inside else source.stamp(entry.path)
         try:
             sink.carry(entry.path)
             sink.commit(entry)
         except SampleError as error:
             not_carried.append(str(error))
+            continue
+        if not entry.inside and not source.endless:
+            log.add(f"file {entry.path}", {"in": stamp, "sha256": sha256_of_file(source, entry.path)})
 
 
-def _without_done(
+class _Holding:
+    """Notes files that hold many samples in the log as the stream comes to them; they are hashed beside the stream."""
+
+    def __init__(self, source: Source, log: StampLog, hashing: ThreadPoolExecutor) -> None:
+        self._source, self._log, self._hashing = source, log, hashing
+        self._packed = source if isinstance(source, Packed) else None
+        self._file = ""
+
+    def notes(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """The samples, whose files are noted when the first of theirs goes by."""
+        for sample in samples:
+            if self._packed is not None and (file := self._packed.file_of(sample)) != self._file:
+                self._file, stamp = file, self._source.stamp(file)
+                if stamp is None or self._log.file(file).get("in") != list(stamp):
+                    self._hashing.submit(self._note, file, stamp)
+            yield sample
+
+    def _note(self, file: str, stamp: Stamp | None) -> None:
+        if self._source.endless:  # at an address, where reading is a download
+            self._log.add(f"file {file}", {"in": stamp})
+        else:
+            self._log.add(f"file {file}", {"in": stamp, "sha256": sha256_of_disk(self._source.root / file)})
+
+
+def _with_done(
     samples: Iterator[Sample],
     journal: Journal,
     progress: Callable[[int], None],
     options: RefineOptions,
     behind: int,
-) -> Iterator[Sample]:
-    """The samples behind those the journal holds. Raises OutputError if the input is no longer what it was."""
+    holds: Callable[[Sample, Line], bool],
+    strict: bool,
+) -> Iterator[ChunkItem]:
+    """The samples behind those that the journal begins with; among them those that lie aside, with their lines.
+
+    The journal's beginning is what it shares with the input: from the first sample that is not there any more, or is
+    not what its line says, the lines are set aside, to be taken over where their samples come.
+    """
+    following: Sample | None = None
     for number, line in enumerate(journal.lines()):
-        sample = next(samples, None) if number >= behind else None
-        if number >= behind and (sample is None or sample.key != line["key"]):
-            raise OutputError(
-                f"{journal.out}: the input has changed since this job began (sample {line['key']!r} was there, now "
-                f"{sample.key if sample else 'none'!r}); give another --out"
-            )
+        if number >= behind:
+            following = next(samples, None)
+            if following is None or following.key != line["key"] or not holds(following, line):
+                _refuse_change(strict, journal, line)
+                journal.set_aside(number)
+                break
+            following = None
         _stop_if_told([line], options)
         progress(1)
-    yield from samples
+    aside = LineIndex(journal.aside)
+    try:
+        for sample in chain([following] if following else [], samples):
+            line_aside = aside.get(sample.key)
+            usable = line_aside is not None and holds(sample, line_aside)
+            yield Done(sample, line_aside) if usable and line_aside is not None else sample
+    finally:
+        aside.close()
+
+
+def _held_bytes(item: ChunkItem) -> int:
+    return held_bytes(item) if isinstance(item, Sample) else 0
+
+
+def _holds(sample: Sample, line: Line) -> bool:  # noqa: ARG001
+    return not line.get("stale")
+
+
+def _refuse_change(strict: bool, journal: Journal, line: Line) -> None:
+    if strict:
+        raise OutputError(
+            f"{journal.out}: the input changed since this job began ({line['image']}), and --strict refuses that; give "
+            "another --out"
+        )
+
+
+def _stamps_of(source: Source, sample: Sample) -> tuple[Stamp | None, ...]:
+    """States of a sample's own files; none where files hold many samples."""
+    if isinstance(source, Packed) or source.endless:
+        return ()
+    return tuple(source.stamp(path) for path in (sample.origin.image, *sample.origin.sidecars))
 
 
 def _stop_if_told(lines: list[Line], options: RefineOptions) -> None:

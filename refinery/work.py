@@ -7,6 +7,7 @@ from typing import Any
 
 from refinery.checks import CheckContext
 from refinery.config import OnDrift
+from refinery.formats._stamp import Stamp
 from refinery.image import Decoded, as_channels, from_float, to_float
 from refinery.labels import LabelReader
 from refinery.sample import Finding, FloatArray, Label, Pair, Sample
@@ -35,7 +36,10 @@ class Work:
 
     synthetic, refined: (H, W, C) float32 in [-1, 1]. stored: (H, W, C) uint8 or uint16, what will be encoded; None when
     the file is delivered as it was. findings: of what is delivered. was: what was found in the image as it was refined,
-    for the labels whose verdict softening changed. strength: 1 as refined, 0 the synthetic image.
+    for the labels whose verdict softening changed. strength: 1 as refined, 0 the synthetic image. stamps: states of the
+    image and the sidecars before they were read. labels_digest: see `LabelReader.shared_digest`. sidecars: hashes of
+    the carried files by their names in the output. line: the manifest line of a sample that an earlier run has done;
+    then nothing else is set.
     """
 
     sample: Sample
@@ -50,6 +54,10 @@ class Work:
     was: list[Finding] = field(default_factory=list)
     strength: float = 1.0
     error: str = ""
+    stamps: tuple[Stamp | None, ...] = ()
+    labels_digest: str = ""
+    sidecars: dict[str, str | None] = field(default_factory=dict)
+    line: dict[str, Any] | None = None
 
     def take(self, refined: FloatArray) -> None:
         """Keep what the refiner made; where that is colour, a gray synthetic image becomes three equal planes."""

@@ -188,7 +188,8 @@ def tree_of(root: Path, own: bool = False) -> dict[str, bytes]:
     return {
         name: p.read_bytes()
         for name, p in sorted(files.items())
-        if (own or not name.startswith(".refinery/")) and not (name.startswith(".refinery/") and name.endswith("/lock"))
+        if (own or not name.startswith(".refinery/"))
+        and not (name.startswith(".refinery/") and name.endswith(("/lock", "/stamps.jsonl")))
     }
 
 

@@ -132,6 +132,23 @@ class Files:
             self._make(target.parent)
         return target
 
+    def remove(self, path: str, own: bool = False) -> bool:
+        """Take a file away, and the folders that are empty then; whether it was there. Raises OutputError."""
+        root = self.own if own else self.out
+        target = root.joinpath(*require_inside(path))
+        if target.parent.resolve() != root.resolve().joinpath(*require_inside(path)[:-1]):
+            return False  # behind a link, where nothing was written either
+        try:
+            target.unlink()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+            return False
+        for folder in target.parents:
+            if folder == root or any(folder.iterdir()):
+                break
+            folder.rmdir()
+        self._ready_folder = None
+        return True
+
     def clean(self) -> None:
         """Remove what killed runs left under temporary names, in this scratch folder alone."""
         shutil.rmtree(self._temporary, ignore_errors=True)

@@ -16,7 +16,6 @@ from refinery.formats._arrays import to_array
 from refinery.formats._files import Files, chunks, output_errors, short_name
 from refinery.formats._hdf5_files import Hdf5Files
 from refinery.formats._hdf5_layout import ImageSet, names_of
-from refinery.formats._hdf5_reader import Hdf5Reader
 from refinery.formats._names import with_mark
 from refinery.formats._source import Loose
 from refinery.formats._spool import Place, Spool
@@ -71,20 +70,6 @@ class Hdf5Sink:
     def commit(self, entry: Sample | Loose) -> None:
         """Nothing: files are put together in `finish`."""
 
-    def read_back(self, path: str, to: str = "") -> bytes | None:
-        """A loose file, or a value, as it stands in the output; None for a value that `finish` will copy."""
-        inside = self._source.locate(path)[1]
-        if not inside:
-            return self._files.read_back(path)
-        file = _holder(to or path, inside)
-        if not (self._files.out / file).exists():
-            return None
-        reader = Hdf5Reader(self._files.out)
-        try:
-            return reader.label(file, inside)
-        finally:
-            reader.close()
-
     def finish(self) -> None:
         """Assemble every HDF5 file that has images, and its copies. Raises OutputError; a second call goes on."""
         self._require_own_spool()
@@ -118,7 +103,9 @@ class Hdf5Sink:
 
     def _assemble(self, path: str, copy: str, sets: tuple[ImageSet, ...], places: Mapping[str, Place]) -> None:
         """copy: the name in the output of what is made of the source's file `path`."""
-        base = self._files.out / copy if (self._folder / ONTO_OUTPUT).exists() else self._source.root / path
+        delivered = self._files.out / copy
+        onto = (self._folder / ONTO_OUTPUT).exists() and delivered.exists()
+        base = delivered if onto else self._source.root / path
         with self._files.replacing(copy) as temporary:
             with temporary.open("wb") as file:
                 for chunk in chunks(base, copy):

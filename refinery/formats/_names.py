@@ -58,6 +58,7 @@ ROLE_FOLDERS = CERTAIN_ROLE_FOLDERS | frozenset(
 VARIANT_MARKS = ("_v", "_look", "_variant")
 """What stands with a number behind the stem of the second refined image of a sample: `00012_v1.png`."""
 _VARIANT = re.compile(rf"({'|'.join(VARIANT_MARKS)})\d+")
+_VARIANT_AT_END = re.compile(rf"({'|'.join(VARIANT_MARKS)})\d+$")
 FOLDER_ENDINGS = tuple(
     f"{joint}{word}"
     for word in ("annotations", "annotation", "annot", "labels", "label", "masks", "mask", "depth", "seg", "gt")
@@ -83,6 +84,14 @@ def with_mark(path: str, mark: str) -> str:
     folder, slash, name = path.rpartition("/")
     stem = stem_of(name)
     return f"{folder}{slash}{stem}{mark}{name[len(stem) :]}"
+
+
+def without_mark(path: str) -> str:
+    """The path that a variant's was made of: `a/b_v1.h5` -> `a/b.h5`; others as they are."""
+    folder, slash, name = path.rpartition("/")
+    stem = stem_of(name)
+    match = _VARIANT_AT_END.search(stem)
+    return f"{folder}{slash}{stem[: match.start()]}{name[len(stem) :]}" if match else path
 
 
 def heads(text: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from refinery.formats._names import is_image_name
+from refinery.formats._names import is_image_name, without_mark
 from refinery.formats._problems import Problems
 from refinery.formats._tree import Tree, join
 
@@ -25,6 +25,7 @@ class PackedFiles:
         self.problems = Problems()
         self._only = only
         self._left_out = left_out
+        self._has_copies = False
 
     @classmethod
     def promises(cls, name: str) -> bool:
@@ -43,6 +44,12 @@ class PackedFiles:
         """The same without these files."""
         return type(self)(self.root, self._only, self._left_out | files)
 
+    def within(self, root: Path) -> Self:
+        """The files of the same names in an output, where one that alone was named may have copies for variants."""
+        files = type(self)(root, self._only, self._left_out)
+        files._has_copies = True
+        return files
+
     def paths(self) -> Iterator[str]:
         """Relative paths of all files of the dataset, packed or not."""
         for path in self._all():
@@ -51,16 +58,20 @@ class PackedFiles:
 
     def holds(self, path: str) -> bool:
         """Whether one of `paths` is a file that holds samples, by its name or because it alone was named."""
-        return path == self._only or self.promises(path.rpartition("/")[2])
+        return self._is_only(path) or self.promises(path.rpartition("/")[2])
 
     def locate(self, path: str) -> tuple[str, str]:
         """File and path inside it: `a.tar/0.png` -> (`a.tar`, `0.png`); nothing inside for a plain file."""
         parts = path.split("/")
         for at, part in enumerate(parts[:-1], 1):
             file = "/".join(parts[:at])
-            if file == self._only or (self.promises(part) and self._is_file(file)):
+            if self._is_only(file) or (self.promises(part) and self._is_file(file)):
                 return file, "/".join(parts[at:])
         return path, ""
+
+    def _is_only(self, path: str) -> bool:
+        """Whether this is the one file of the dataset, or in an output a copy of it for a variant."""
+        return path == self._only or (self._has_copies and without_mark(path) == self._only)
 
     def _all(self) -> Iterator[str]:
         if self._only is not None:

@@ -32,6 +32,9 @@ class Packed(Protocol):
     def without(self, files: frozenset[str]) -> Source:
         """The same dataset without these files: they are neither read nor written."""
 
+    def alone(self, file: str) -> Source:
+        """One of its files as a dataset of its own, by the same names."""
+
 
 @runtime_checkable
 class Listed(Packed, Protocol):

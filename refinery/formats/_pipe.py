@@ -22,10 +22,12 @@ from refinery.errors import DatasetError, SampleError
 from refinery.formats._files import COPY_BYTES, Files, chunks, output_errors
 from refinery.formats._problems import Problems
 from refinery.formats._source import Loose, Source
+from refinery.formats._stamp import Stamp
 from refinery.formats._tar import Member, Read, padded, read_members
 from refinery.formats._tar_files import EXPANDING_ERRORS, expanded
 from refinery.formats._tar_samples import Names, TarSample, samples_of
 from refinery.formats._tar_sink import end_of, replaced
+from refinery.formats.folder import FolderSource
 from refinery.image import Decoded
 from refinery.sample import Sample
 
@@ -77,6 +79,10 @@ class PipeSource:
             raise SampleError(f"{path}: not among the files that are on their way through the pipe")
         return member.data or b""
 
+    def stamp(self, path: str) -> Stamp | None:  # noqa: ARG002
+        """None: what came through a pipe has no state."""
+        return None
+
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
         return image.decode(data, sample.image)
@@ -96,6 +102,10 @@ class PipeSource:
     def sink(self, out: Path, scratch: Path | None = None) -> UnpackSink:
         """A writer of the archive's files into the folder `out`."""
         return UnpackSink(out, scratch)
+
+    def delivered(self, out: Path) -> FolderSource:
+        """The folder that the archive was unpacked into."""
+        return FolderSource(out)
 
     def _read(self, file: Any) -> Iterator[Sample | Loose]:
         try:
@@ -129,10 +139,6 @@ class _InOrder:
 
     def carry(self, path: str, to: str = "") -> None:
         """Nothing: files come with `commit`."""
-
-    def read_back(self, path: str, to: str = "") -> bytes | None:  # noqa: ARG002
-        """None: files come with `commit`."""
-        return None
 
 
 class UnpackSink(_InOrder):

@@ -24,6 +24,7 @@ from refinery.errors import DatasetError, OutputError, RefineryError, SampleErro
 from refinery.formats._files import COPY_BYTES, MAX_FILE_BYTES, Files, require_inside
 from refinery.formats._problems import Problems
 from refinery.formats._source import Loose
+from refinery.formats._stamp import Stamp
 from refinery.formats._store import MAX_FILES, Store, shown
 from refinery.formats._tar import Member
 from refinery.formats._tar_files import Archive, TarFiles
@@ -184,6 +185,14 @@ class StoreSource(TarSource):
     def files(self) -> dict[str, bool]:
         """All files by name, in order; whether each is an archive."""
         return {path: self._files.holds(path) for path in self._files.paths()}
+
+    def stamp(self, path: str) -> Stamp | None:
+        """What the store tells of the archive, or of the file beside the archives."""
+        return self._files.store.stamp(self._files.locate(path)[0])
+
+    def delivered(self, out: Path) -> TarSource:
+        """The same archives in a folder on this machine."""
+        return TarSource(TarFiles(out))
 
     def entries(self) -> Iterator[Sample | Loose]:
         """The files beside the archives and the first samples, the same at every call."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from refinery.errors import DatasetError
 from refinery.formats._files import Files
+from refinery.formats._stamp import Stamp
 from refinery.image import Decoded
 from refinery.sample import Sample
 
@@ -53,6 +54,9 @@ class Source(Protocol):
     def read_file(self, path: str) -> bytes:
         """A sidecar or loose file, whole. Raises SampleError."""
 
+    def stamp(self, path: str) -> Stamp | None:
+        """The state of the file that a path is or leads into; None where nobody can tell, as in a stream."""
+
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave. Raises SampleError."""
 
@@ -67,6 +71,9 @@ class Source(Protocol):
 
     def sink(self, out: Path, scratch: Path | None = None) -> Sink:
         """A writer of this layout into the folder `out`. scratch: see `_files.Files`."""
+
+    def delivered(self, out: Path) -> Source:
+        """A reader of what `sink` wrote into the folder `out`, by the same names."""
 
 
 @runtime_checkable
@@ -101,9 +108,6 @@ class Sink(Protocol):
 
     def commit(self, entry: Sample | Loose) -> None:
         """All files of this entry have been given; called in the order of the source. Raises OutputError."""
-
-    def read_back(self, path: str, to: str = "") -> bytes | None:
-        """What `carry` of the same copied, as it now stands in the output; None: it comes later. Raises OutputError."""
 
     def finish(self) -> None:
         """Called once, after the last sample of the last run; what must be assembled is assembled here."""

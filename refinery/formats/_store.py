@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 
 from refinery.errors import DatasetError, MissingExtraError, OutputError, RefineryError, UsageError
 from refinery.formats._files import output_errors
+from refinery.formats._stamp import Stamp
 
 ATTEMPTS, PAUSE_S = 3, 0.5
 TRY_AGAIN_THEMSELVES = ("s3", "s3a", "gs", "gcs")
@@ -29,6 +30,18 @@ _LASTING: dict[type[Exception], str] = {
     PermissionError: "check your credentials",
 }
 """Errors that do not pass, and what to do."""
+_VERSION_MARKS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "generation",
+    "Content-MD5",
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "created",
+)
+"""By which keys of a file's entry stores tell one version of it from another."""
 Done = TypeVar("Done")
 
 
@@ -111,8 +124,20 @@ class Store:
                 )
             return file
 
+    def stamp(self, name: str) -> Stamp | None:
+        """Size and marks of the version of a file; None where the store tells none."""
+        try:
+            entry = self._system.info(f"{self._base}/{quote(name) if self._web else name}{self._query}")
+        except Exception:  # each store has errors of its own; whoever reads the file meets them
+            return None
+        marks = [str(entry[key]) for key in _VERSION_MARKS if entry.get(key) is not None]
+        return (int(entry.get("size") or 0), *marks) if marks else None
+
     def place(self, path: Path, name: str) -> None:
-        """Store a file of this machine under a name below the address. Raises OutputError."""
+        """Store a file of this machine under a name below the address, and compare the size that arrived.
+
+        Raises OutputError.
+        """
         full = f"{self._base}/{name}"
 
         def put() -> None:
@@ -123,6 +148,11 @@ class Store:
                 self._system.put_file(str(path), full)
 
         self._again(put, f"{self.address}/{name}: cannot be written", OutputError)
+        sent, arrived = path.stat().st_size, self._size(full)
+        if arrived is not None and arrived != sent:
+            raise OutputError(
+                f"{self.address}/{name}: {arrived:,} bytes arrived of {sent:,}; run the same command again"
+            )
 
     def _again(self, action: Callable[[], Done], what: str, kind: type[RefineryError] = RefineryError) -> Done:
         """What an action gives, tried several times: each store has errors of its own, and most pass."""

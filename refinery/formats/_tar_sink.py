@@ -69,10 +69,6 @@ class TarSink:
         if entry.last:
             self._complete()
 
-    def read_back(self, path: str, to: str = "") -> bytes | None:  # noqa: ARG002
-        """A file beside the archives; None for a member: `commit` copies it, block by block. Raises OutputError."""
-        return None if self._is_member(path) else self._files.read_back(path)
-
     def finish(self) -> None:
         """Carry the archives that have no image, and remove what is left of killed runs."""
         for path in self._source.paths():

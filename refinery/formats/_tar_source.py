@@ -16,6 +16,7 @@ from refinery.errors import DatasetError, SampleError
 from refinery.formats._files import Files
 from refinery.formats._problems import Problems, reason
 from refinery.formats._source import Loose
+from refinery.formats._stamp import Stamp, settled_stamp_of
 from refinery.formats._tar import MAX_FILE_BYTES, Member
 from refinery.formats._tar_files import OPEN_ARCHIVES, TarFiles
 from refinery.formats._tar_samples import Names, TarSample, samples_of
@@ -80,6 +81,10 @@ class TarSource:
             raise SampleError(f"{path}: not in the archive; check the name")
         return self._content(archive, member)
 
+    def stamp(self, path: str) -> Stamp | None:
+        """Of the archive that a path leads into, or of the file beside the archives that it is."""
+        return settled_stamp_of(self.root / self._files.locate(path)[0])
+
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
         return image.decode(data, sample.image)
@@ -99,6 +104,14 @@ class TarSource:
     def sink(self, out: Path, scratch: Path | None = None) -> TarSink:
         """A writer of the same archives into the folder `out`."""
         return self.sink_into(Files(out, scratch))
+
+    def delivered(self, out: Path) -> TarSource:
+        """The same archives in the folder `out`."""
+        return TarSource(self._files.within(out))
+
+    def alone(self, file: str) -> TarSource:
+        """One archive as a dataset of its own, by the same names."""
+        return TarSource(TarFiles(self.root, file))
 
     def sink_into(self, files: Files) -> TarSink:
         """A writer of the same archives to wherever `files` puts them."""

@@ -21,6 +21,7 @@ from refinery.formats._hdf5_variants import Hdf5Sample, in_copy
 from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails, with_mark
 from refinery.formats._parts import Packed
 from refinery.formats._source import Copying, IntoFiles, Loose, Sink, Source
+from refinery.formats._stamp import Stamp
 from refinery.formats._tar import MAX_PART_BYTES
 from refinery.formats._tar_samples import TarSample
 from refinery.formats._tar_variants import Appended, why_parted
@@ -93,6 +94,10 @@ class VariantSource:
         """A file of the dataset, by its own name. Raises SampleError."""
         return self._source.read_file(path)
 
+    def stamp(self, path: str) -> Stamp | None:
+        """Of a file of the dataset, by its own name."""
+        return self._source.stamp(path)
+
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave. Raises SampleError."""
         return self._source.decode(data, sample.origin)
@@ -115,6 +120,10 @@ class VariantSource:
         if isinstance(sink, Copying):
             return sink.in_copies([f"{self._mark}{number}" for number in range(1, self._count)])
         return sink
+
+    def delivered(self, out: Path) -> Source:
+        """A reader of the output, where every variant has a name of its own."""
+        return self._source.delivered(out)
 
     def sink_into(self, files: Files) -> Sink:
         """A writer to wherever `files` puts them, of a layout that has such."""
@@ -157,6 +166,10 @@ class PackedVariants(VariantSource):
     def without(self, files: frozenset[str]) -> PackedVariants:
         """The same dataset without these files."""
         return PackedVariants(cast(Packed, self._source).without(files), self._count, self._mark)
+
+    def alone(self, file: str) -> Source:
+        """One file of it as a dataset of its own."""
+        return PackedVariants(cast(Packed, self._source).alone(file), self._count, self._mark)
 
 
 def variant_of(sample: Sample, number: int, mark: str) -> Sample:

@@ -20,6 +20,7 @@ from refinery.formats._partners import Partners
 from refinery.formats._problems import Problems
 from refinery.formats._roles import Roles, decide
 from refinery.formats._source import Loose
+from refinery.formats._stamp import Stamp, settled_stamp_of
 from refinery.formats._tree import Folder, Tree, join
 from refinery.image import Decoded
 from refinery.sample import Sample
@@ -80,6 +81,10 @@ class FolderSource:
         """A sidecar or loose file, whole. Raises SampleError."""
         return read_whole(self.root / path, path)
 
+    def stamp(self, path: str) -> Stamp | None:
+        """Of the file itself."""
+        return settled_stamp_of(self.root / path)
+
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
         return image.decode(data, sample.image)
@@ -99,6 +104,10 @@ class FolderSource:
     def sink(self, out: Path, scratch: Path | None = None) -> FolderSink:
         """A writer of the same files into the folder `out`."""
         return FolderSink(self.root, out, scratch)
+
+    def delivered(self, out: Path) -> FolderSource:
+        """The folder `out`."""
+        return FolderSource(out)
 
     def _group(self, folder: Folder, beside: Sequence[Folder], labels_only: bool) -> Iterator[Sample | Loose]:
         pictures = NameList() if labels_only else pictures_in(folder.files, self.roles)
@@ -138,10 +147,6 @@ class FolderSink:
 
     def commit(self, entry: Sample | Loose) -> None:
         """Nothing: every file is in its place already."""
-
-    def read_back(self, path: str, to: str = "") -> bytes:
-        """A file as it now stands in the output. Raises OutputError."""
-        return self._files.read_back(to or path)
 
     def finish(self) -> None:
         """Remove what killed runs left under temporary names; every file is in place already."""

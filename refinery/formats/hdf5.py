@@ -21,6 +21,7 @@ from refinery.formats._hdf5_reader import open_file
 from refinery.formats._hdf5_sink import Hdf5Sink
 from refinery.formats._hdf5_variants import Hdf5Sample
 from refinery.formats._source import Loose
+from refinery.formats._stamp import Stamp, settled_stamp_of
 from refinery.formats._tree import join
 from refinery.image import Decoded
 from refinery.sample import Sample
@@ -85,6 +86,10 @@ class Hdf5Source:
         file, inside = self._files.locate(path)
         return self._reader.label(file, inside) if inside else read_whole(self.root / path, path)
 
+    def stamp(self, path: str) -> Stamp | None:
+        """Of the HDF5 file that a path leads into, or of the loose file that it is."""
+        return settled_stamp_of(self.root / self._files.locate(path)[0])
+
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave. Raises SampleError."""
         path, inside = self._files.locate(sample.image)
@@ -107,6 +112,14 @@ class Hdf5Source:
         """A writer of the same files into the folder `out`."""
         return Hdf5Sink(self._files, out, scratch)
 
+    def delivered(self, out: Path) -> Hdf5Source:
+        """The same files in the folder `out`."""
+        return Hdf5Source(self._files.within(out))
+
+    def alone(self, file: str) -> Hdf5Source:
+        """One file as a dataset of its own, by the same names."""
+        return Hdf5Source(Hdf5Files(self.root, file))
+
     def file_of(self, sample: Sample) -> str:
         """The HDF5 file that holds a sample."""
         return self._files.locate(sample.image)[0]
@@ -116,7 +129,8 @@ class Hdf5Source:
         return Hdf5Source(self._files.without(files))
 
     def _samples(self, path: str, one: ImageSet) -> Iterator[Sample]:
+        group = join(path, one.path) if one.path else path
         for name in self._reader.names(path, one.path):
-            image = join(join(path, one.path), name)
+            image = join(group, name)
             beside = self._reader.values_beside(path, one.partners, name)
             yield Hdf5Sample(image, image, tuple(join(path, value) for value in beside), file=path)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,13 @@ class Record:
     """The job that made a dataset, and what it came to. parts: of a batch job, None of a job without any.
 
     summary: as in `summary.json`; None where the job is not finished. picture: of the worst samples, if there is one.
+    lines: of its manifest, read anew at every call.
     """
 
     job: dict[str, Any]
     summary: dict[str, Any] | None
     picture: Path | None
+    lines: Callable[[], Iterator[Line]]
     parts: dict[str, Any] | None = None
 
 
@@ -44,7 +46,7 @@ def read_record(out: Path, wants_summary: bool = True) -> Record | None:
         return _record_of_parts(Report.of(out), wants_summary)
     summary = out / FOLDER / "summary.json"
     kept = read_object(summary) if wants_summary and summary.exists() else None
-    return Record(job, kept, _existing(out / FOLDER / WORST))
+    return Record(job, kept, _existing(out / FOLDER / WORST), partial(_lines_of, out / FOLDER / "manifest.jsonl"))
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -83,8 +85,7 @@ class PartFiles:
             places = (place for ends in job["places"] for place in range(*ends) for _ in range(each))
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"{self.folder / 'job.json'}: not the job of a part; run the part again") from error
-        lines = (parse_line(manifest, number, line) for number, line in enumerate(_whole_lines(manifest), 1))
-        yield from zip(places, lines, strict=False)
+        yield from zip(places, _lines_of(manifest), strict=False)
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _record_of_parts(report: Report, wants_summary: bool) -> Record | None:
         return None
     summary = report.summary() if wants_summary else None
     picture = report.picture(summary["worst"]) if summary else None
-    return Record(report.job(), summary, picture, report.state())
+    return Record(report.job(), summary, picture, report.lines, report.state())
 
 
 def _context_of(path: Path, job: Mapping[str, Any]) -> CheckContext | None:
@@ -189,6 +190,11 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
             return
         start += sum(map(len, lines))
         yield from lines
+
+
+def _lines_of(manifest: Path) -> Iterator[Line]:
+    """Raises OutputError."""
+    return (parse_line(manifest, number, line) for number, line in enumerate(_whole_lines(manifest), 1))
 
 
 def _existing(path: Path) -> Path | None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from refinery import registry
 from refinery.checks import CheckContext, DriftSummary, flips_found, overall
 from refinery.checks._worst import Worst
 from refinery.errors import OutputError
@@ -122,15 +120,12 @@ def write_worst(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
 def delivered_pairs(samples: Sequence[Sample], source: Source, out: Path, labels: LabelReader) -> list[Pair]:
     """Pairs of samples as they stand in the output folder."""
     wanted = {sample.key for sample in samples}
-    layout = "folder" if source.layout == "tar stream" else source.layout
-    delivered_in = cache(registry.find("format", layout).open_source)  # other parts may still be writing there
+    refined = source.delivered(out)
     pairs: list[Pair] = []
     for entry in source.entries():
         if len(pairs) == len(wanted):
             break
         if isinstance(entry, Sample) and entry.key in wanted:
-            single = out / Path(entry.image).parts[0] if layout in ("hdf5", "tar") else out
-            refined: Source = delivered_in(single if single.is_file() else out)
             synthetic, delivered = (each.decode(each.read(entry), entry) for each in (source, refined))
             pairs.append(make_pair(entry, synthetic, delivered, labels))
     return pairs

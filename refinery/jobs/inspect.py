@@ -24,6 +24,7 @@ from refinery.jobs._audit import Audit
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
 from refinery.jobs._pairs import RefinedImages
+from refinery.jobs._proof import count_delivered
 from refinery.jobs._record import Record, read_object, read_record
 from refinery.journal import FOLDER
 from refinery.labels import open_labels
@@ -166,6 +167,8 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         found["problems"] += [*reader.problems, *labels.unread, *reader.unknown_overrides()]
     if record and record.parts:
         found["parts"] = record.parts
+    if record:
+        found |= _delivered(record, source, found["problems"])
     if not (config.utility and config.synthetic):
         found |= _verdicts_of(record, looking, source, synthetic)
         found["problems"] += found.pop("audit_problems", [])
@@ -173,6 +176,14 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         found["realism"] = _realism_of(config, seen.images, source, synthetic)
     place = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
     return found | _draw(looking, place, source, synthetic, "worst_picture" in found)
+
+
+def _delivered(record: Record, source: Source, problems: list[str]) -> dict[str, Any]:
+    """How many samples of a refined dataset are what refine's manifest says; what is wrong goes to the problems."""
+    proof = count_delivered(record.lines(), source)
+    if proof.wrong:
+        problems.append(f"{proof.sentence()}; run refine again: it brings the output up to date")
+    return {"delivered": {"checked": proof.checked, "wrong": proof.wrong}}
 
 
 def _utility_of(

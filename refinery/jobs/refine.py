@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from refinery import artifact as artifacts
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, flips_found
 from refinery.config import LabelOverride, OnDrift, RefineConfig
+from refinery.contents.stamp_log import StampLog
 from refinery.errors import DatasetError
 from refinery.formats._counting import count_samples
 from refinery.formats._parts import Part, divide
@@ -28,8 +29,10 @@ from refinery.jobs._ends import PIPE, open_input, open_output, open_sink, requir
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import pairs_of, read_decoys, refined_pairs
+from refinery.jobs._proof import prove_output
 from refinery.jobs._record import Report
 from refinery.jobs._summary import delivered_pairs, summarise, worst_rows, write_worst
+from refinery.jobs._up_to_date import LookBack, software
 from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import Journal
 from refinery.labels import open_labels
@@ -85,16 +88,22 @@ def refine(
     if part:
         observer.say(f"part {shard}: {part.share}")
     identity = _identity(config, source, model, session, overrides or {}, mark, shard, part)
-    with working_folder(config) as out, Journal(out, identity, shard) as journal:
-        finished = journal.read_summary()
-        started, before = time.monotonic(), _count_lines(journal)
-        if finished is None or source.endless or finished["samples"] != total:
+    is_local = config.out != PIPE and not is_address(config.out)
+    with working_folder(config) as out, Journal(out, identity, shard) as journal, StampLog(journal.folder) as log:
+        started, look = time.monotonic(), LookBack(own, journal, log, reader, config, is_local, observer)
+        begun = look.compare()
+        before = begun.samples if begun.compared else _count_lines(journal)
+        if begun.finished is None or source.endless or begun.finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, observer)
             sink_of = partial(open_sink, config=config, journal=journal, store=store)
-            summary = _stream(own, sink_of, session, options, journal, Progress(observer, total, before))
+            stream = Stream(own, sink_of, session, options, journal, log, look, begun.compared, config.strict, is_local)
+            summary = stream.run(Progress(observer, total, before))
         else:
-            observer.say("this job is finished already; nothing was done again")
-            summary = finished
+            how = "read and hashed" if config.verify else "compared by size and time"
+            observer.say(
+                f"this job is finished already: input and output are as they were ({how}); nothing was done again"
+            )
+            summary = begun.finished
         done = summary["samples"] - before
         rate = round(done / max(time.monotonic() - started, 1e-9), 1) if done > 0 else None
     for line in _notes(summary, options.context if total else None):
@@ -177,34 +186,50 @@ def _calibrate(
     return replace(options, context=context)
 
 
-def _stream(
-    source: Source,
-    sink_of: Callable[[Source], Sink],
-    session: Session,
-    options: RefineOptions,
-    journal: Journal,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Refine what is left, sum up, and draw the worst samples."""
-    behind, left = past_finished_files(source, journal)
-    sink = sink_of(left)
-    not_carried = refine_dataset(left, sink, session, options, journal, progress, behind)
-    out = journal.out if sink.is_local else None
+@dataclass(frozen=True)
+class Stream:
+    """What is left of a job, refined, proved and summed up. source: with its variants. compared: see
+    `refine_dataset`."""
 
-    def delivered(samples: Sequence[Sample]) -> list[Pair]:
-        """Of what went elsewhere, what can be had: the beginning, refined once more."""
-        assert options.labels is not None
-        if out is not None:
-            return delivered_pairs(samples, source, out, options.labels)
-        first = (entry for entry in source.entries() if isinstance(entry, Sample))
-        return pairs_of(islice(first, len(samples)), source, session, options)
+    source: Source
+    sink_of: Callable[[Source], Sink]
+    session: Session
+    options: RefineOptions
+    journal: Journal
+    log: StampLog
+    look: LookBack
+    compared: bool
+    strict: bool
+    is_local: bool
 
-    summary = summarise(journal.lines(), options.context, delivered if options.labels is not None else None)
-    summary["not_carried"] = not_carried
-    _draw_worst(summary["worst"], source, session, options, journal)
-    write_worst(journal.folder, summary["worst"])
-    journal.write_summary(summary)
-    return summary
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Refine, prove what was delivered, draw the worst samples; the job's summary. Raises RefineryError."""
+        source, options, journal = self.source, self.options, self.journal
+        behind, left = past_finished_files(source, journal)
+        sink = self.sink_of(left)
+        not_carried = refine_dataset(
+            left, sink, self.session, options, journal, progress, self.log, behind, self.compared, self.strict
+        )
+        if self.is_local:
+            self.look.remove_outdated()
+            prove_output(source, journal, self.log, options.workers)
+        pairs = partial(self._delivered_pairs, is_local=sink.is_local) if options.labels is not None else None
+        summary = summarise(journal.lines(), options.context, pairs)
+        summary["not_carried"] = not_carried
+        _draw_worst(summary["worst"], source, self.session, options, journal)
+        write_worst(journal.folder, summary["worst"])
+        self.look.note_labels()
+        self.log.flush()
+        journal.write_summary(summary)
+        return summary
+
+    def _delivered_pairs(self, samples: Sequence[Sample], is_local: bool) -> list[Pair]:
+        """Pairs as they were delivered; of what went elsewhere, what can be had: the beginning, refined once more."""
+        assert self.options.labels is not None
+        if is_local:
+            return delivered_pairs(samples, self.source, self.journal.out, self.options.labels)
+        first = (entry for entry in self.source.entries() if isinstance(entry, Sample))
+        return pairs_of(islice(first, len(samples)), self.source, self.session, self.options)
 
 
 def _draw_worst(
@@ -259,6 +284,7 @@ def _identity(
     """What makes two jobs the same: the same bytes come out."""
     return {
         "version": 1,
+        "versions": software(),
         "source": shown(config.source).rstrip("/") if source.endless else str(Path(config.source).resolve()),
         "layout": source.layout,
         "model_sha256": model.sha256,

@@ -1,0 +1,409 @@
+"""A job knows contents, not names: after the input changed, the same command ends with the output of a new job."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import shutil
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from stream import error_of, manifest, refine, refine_json, refinery, scene, tree_of, write_refiner
+
+COUNT = 8
+Content = dict[str, tuple[int, float]]
+"""By sample: the seed of its image, and what its label says."""
+
+FIRST: Content = {f"{i:04d}": (i, float(i)) for i in range(COUNT)}
+CHANGES: dict[str, Callable[[Content], Content]] = {
+    "nothing": lambda c: c,
+    "an image is rendered again": lambda c: {**c, "0003": (103, 3.0)},
+    "a label is corrected": lambda c: {**c, "0003": (3, 33.0)},
+    "image and label are others": lambda c: {**c, "0003": (103, 33.0)},
+    "the first is another": lambda c: {**c, "0000": (100, 0.0)},
+    "the last is another": lambda c: {**c, "0007": (107, 7.0)},
+    "all are rendered again": lambda c: {name: (seed + 100, label + 100) for name, (seed, label) in c.items()},
+    "one is removed": lambda c: {name: value for name, value in c.items() if name != "0002"},
+    "the last is removed": lambda c: {name: value for name, value in c.items() if name != "0007"},
+    "one is added in the middle": lambda c: {**c, "0003b": (50, 50.0)},
+    "one is added at the end": lambda c: {**c, "0099": (50, 50.0)},
+    "one is added before all": lambda c: {"000": (50, 50.0), **c},
+    "one is renamed": lambda c: {("0099" if name == "0002" else name): value for name, value in c.items()},
+    "two change names": lambda c: {**c, "0001": c["0005"], "0005": c["0001"]},
+    "several at once": lambda c: {**{n: v for n, v in c.items() if n != "0001"}, "0004": (104, 4.0), "0099": (9, 9.0)},
+}
+
+
+def image_of(seed: int) -> np.ndarray:
+    return scene(seed)[0]
+
+
+def write_folder(root: Path, content: Content) -> Path:
+    """Images with a JSON each and a file about none."""
+    shutil.rmtree(root, ignore_errors=True)
+    (root / "labels").mkdir(parents=True)
+    (root / "readme.txt").write_text("about")
+    for name, (seed, label) in content.items():
+        Image.fromarray(image_of(seed)).save(root / f"{name}.png", compress_level=1)
+        (root / f"{name}.json").write_text(json.dumps({"value": label}))
+    return root
+
+
+def write_tar(root: Path, content: Content) -> Path:
+    """Two archives; a change in one of them leaves the other one alone."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    names = sorted(content)
+    for archive, inside in (("a.tar", names[:4]), ("b.tar.gz", names[4:])):
+        with (
+            (root / archive).open("wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if archive.endswith("gz") else raw as packed,
+            tarfile.open(fileobj=packed, mode="w") as file,
+        ):
+            for name in inside:
+                seed, label = content[name]
+                png = io.BytesIO()
+                Image.fromarray(image_of(seed)).save(png, "PNG", compress_level=1)
+                for member, data in ((f"{name}.png", png.getvalue()), (f"{name}.json", json.dumps(label).encode())):
+                    info = tarfile.TarInfo(member)
+                    info.size, info.mtime = len(data), 1_700_000_000
+                    file.addfile(info, io.BytesIO(data))
+    return root
+
+
+def write_hdf5(root: Path, content: Content) -> Path:
+    """Two files of images beside a number each."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    names = sorted(content)
+    for name, inside in (("a.h5", names[:4]), ("b.h5", names[4:])):
+        with h5py.File(root / name, "w") as file:
+            for each in inside:
+                file[f"image/{each}"] = image_of(content[each][0])
+                file[f"angle/{each}"] = np.array([content[each][1]])
+    return root
+
+
+def write_hdf5_root(root: Path, content: Content) -> Path:
+    """Images at the root of a file."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    with h5py.File(root / "renders.h5", "w") as file:
+        for each in sorted(content):
+            file[each] = image_of(content[each][0])
+    return root
+
+
+LAYOUTS = {"folder": write_folder, "tar": write_tar, "hdf5": write_hdf5, "hdf5 at the root": write_hdf5_root}
+
+
+def lines_of(out: Path) -> list[str]:
+    return (out / ".refinery" / "manifest.jsonl").read_text().splitlines()
+
+
+def fresh(source: Path, out: Path, model: Path) -> Path:
+    """What a new job makes of the input."""
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    return out
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_refiner(tmp_path / "model")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_command_brings_the_output_up_to_date(layout, change, model, tmp_path):
+    write, source, out = LAYOUTS[layout], tmp_path / "in", tmp_path / "out"
+    fresh(write(source, FIRST), out, model)
+    changed = CHANGES[change](FIRST)
+    write(source, changed)
+    done = refine(source, out, model, "--no-check")
+    assert done.exit_code == 0, done.stderr
+    expected = fresh(source, tmp_path / "fresh", model)
+    assert tree_of(out) == tree_of(expected)
+    assert lines_of(out) == lines_of(expected)
+    labels_alone = layout == "hdf5 at the root" and change == "a label is corrected"
+    assert ("finished already" in done.stderr) == (change == "nothing" or labels_alone), done.stderr
+
+
+@pytest.mark.parametrize("noted", [0, 3, 6])
+@pytest.mark.parametrize("change", ["image and label are others", "all are rendered again", "several at once"])
+@pytest.mark.parametrize("layout", ["folder", "hdf5"])
+def test_so_it_does_with_a_job_that_was_cut_off(layout, change, noted, model, tmp_path):
+    write, source, out = LAYOUTS[layout], tmp_path / "in", tmp_path / "out"
+    fresh(write(source, FIRST), out, model)
+    kept = lines_of(out)[:noted]
+    (out / ".refinery" / "manifest.jsonl").write_text("".join(f"{line}\n" for line in kept))
+    (out / ".refinery" / "summary.json").unlink()
+    write(source, CHANGES[change](FIRST))
+    if layout == "hdf5":  # which is put together at the end
+        for path in out.glob("*.h5"):
+            path.unlink()
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    expected = fresh(source, tmp_path / "fresh", model)
+    assert lines_of(out) == lines_of(expected)
+    for name, data in tree_of(expected).items():
+        assert (out / name).read_bytes() == data
+
+
+@pytest.mark.parametrize("change", ["an image is rendered again", "one is removed", "one is added at the end"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_strict_refuses_a_changed_input_and_touches_nothing(layout, change, model, tmp_path):
+    write, source, out = LAYOUTS[layout], tmp_path / "in", tmp_path / "out"
+    fresh(write(source, FIRST), out, model)
+    before = tree_of(out)
+    write(source, CHANGES[change](FIRST))
+    refused = refine(source, out, model, "--no-check", "--strict")
+    assert refused.exit_code == 1
+    assert "changed since this job began" in error_of(refused)
+    assert tree_of(out) == before
+
+
+def test_what_did_not_change_is_not_refined_again(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    times = {path.name: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    time.sleep(0.01)
+    Image.fromarray(image_of(103)).save(source / "0003.png")
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    assert {name for name, at in times.items() if (out / name).stat().st_mtime_ns != at} == {"0003.png"}
+
+
+def test_files_that_were_only_touched_are_the_same(model, tmp_path):
+    """Another disk, a backup that was brought back, another user: times change, contents do not."""
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    for path in source.glob("*.png"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    done = refine(source, out, model, "--no-check")
+    assert done.exit_code == 0
+    assert "finished already" in done.stderr
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen(model, tmp_path):
+    """`touch -r` after an edit: the time at which the file's entry changed cannot be put back."""
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    label = source / "0003.json"
+    os.utime(label, (1_000_000_000, 1_000_000_000))
+    fresh(source, out, model)
+    label.write_text(label.read_text().replace("3.0", "4.0"))
+    os.utime(label, (1_000_000_000, 1_000_000_000))
+    assert "1 changed (0003.png)" in refine(source, out, model, "--no-check").stderr
+    assert (out / "0003.json").read_bytes() == label.read_bytes()
+
+
+def test_a_dataset_that_was_moved_is_the_same_dataset(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    source.rename(tmp_path / "elsewhere")
+    done = refine(tmp_path / "elsewhere", out, model, "--no-check")
+    assert done.exit_code == 0
+    assert "lies at" in done.stderr
+    assert "finished already" in done.stderr
+
+
+def test_another_dataset_under_another_path_is_another_job(model, tmp_path):
+    out = tmp_path / "out"
+    fresh(write_folder(tmp_path / "in", FIRST), out, model)
+    other = write_folder(tmp_path / "other", CHANGES["all are rendered again"](FIRST))
+    assert "another job (source was" in error_of(refine(other, out, model, "--no-check"))
+
+
+def test_an_input_most_of_which_is_gone_is_not_taken_for_one_that_shrank(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    before = tree_of(out)
+    write_folder(source, {"0000": FIRST["0000"]})
+    assert "7 of the 8 samples of this job are not in" in error_of(refine(source, out, model, "--no-check"))
+    assert tree_of(out) == before
+
+
+def test_files_that_others_put_into_the_output_stay(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    (out / "my notes.txt").write_text("mine")
+    write_folder(source, CHANGES["one is removed"](FIRST))
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    assert (out / "my notes.txt").read_text() == "mine"
+    assert not (out / "0002.png").exists()
+    assert not (out / "0002.json").exists()
+
+
+def test_a_manifest_from_a_stranger_takes_nothing_away_outside_the_output(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    (tmp_path / "precious.png").write_text("mine")
+    line = json.loads(lines_of(out)[2]) | {"image": "../precious.png", "key": "../precious", "sidecars": {}}
+    with (out / ".refinery" / "manifest.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    done = refine(source, out, model, "--no-check")
+    assert done.exit_code == 1
+    assert "not a path inside the output folder" in error_of(done)
+    assert (tmp_path / "precious.png").read_text() == "mine"
+
+
+def test_a_loose_file_that_changed_is_carried_again_and_one_that_went_goes(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    (source / "licence.txt").write_text("yours")
+    fresh(source, out, model)
+    (source / "readme.txt").write_text("about something else")
+    (source / "licence.txt").unlink()
+    done = refine(source, out, model, "--no-check")
+    assert "2 other files" in done.stderr
+    assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))
+
+
+def write_coco(source: Path, shift: dict[str, float]) -> None:
+    images = [{"id": i, "file_name": f"{i:04d}.png", "width": 64, "height": 48} for i in range(COUNT)]
+    boxes = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [20 + shift.get(f"{i:04d}", 0), 10, 24, 24]}
+        for i in range(COUNT)
+    ]
+    categories = [{"id": 1, "name": "disc"}]
+    (source / "coco.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
+
+
+def test_one_box_of_many_in_a_file_about_all_images_is_judged_again(model, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_folder(source, FIRST)
+    for path in source.glob("*.json"):
+        path.unlink()
+    write_coco(source, {})
+    assert refine(source, out, model).exit_code == 0
+    write_coco(source, {"0003": 5})
+    done = refine(source, out, model)
+    assert "1 changed, 1 other file" in done.stderr
+    expected = tmp_path / "fresh"
+    assert refine(source, expected, model).exit_code == 0
+    assert tree_of(out) == tree_of(expected)
+    assert lines_of(out) == lines_of(expected)
+
+
+# The output
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "an image is deleted": lambda out: (out / "0003.png").unlink(),
+    "an image is edited": lambda out: (out / "0003.png").write_bytes(b"edited"),
+    "a label is deleted": lambda out: (out / "0003.json").unlink(),
+    "a label is edited": lambda out: (out / "0003.json").write_text('{"value": 9.0}'),
+    "a loose file is deleted": lambda out: (out / "readme.txt").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_output_that_was_damaged_is_made_whole(damage, model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    whole = tree_of(out)
+    DAMAGE[damage](out)
+    done = refine(source, out, model, "--no-check")
+    assert done.exit_code == 0
+    assert "finished already" not in done.stderr
+    assert tree_of(out) == whole
+
+
+@pytest.mark.parametrize("damage", ["an image is deleted", "an image is edited", "a label is edited"])
+def test_inspect_says_what_of_the_manifest_does_not_stand_in_the_output(damage, model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    assert json.loads(refinery("inspect", out, "--json").stdout)["delivered"] == {"checked": COUNT, "wrong": 0}
+    DAMAGE[damage](out)
+    done = refinery("inspect", out, "--json")
+    assert done.exit_code == 3
+    found = json.loads(done.stdout)
+    assert found["delivered"] == {"checked": COUNT, "wrong": 1}
+    assert any("1 of 8 samples in the output are not what the manifest says" in line for line in found["problems"])
+
+
+@pytest.mark.parametrize("layout", ["tar", "hdf5", "hdf5 at the root"])
+def test_files_of_many_samples_that_were_damaged_are_made_whole(layout, model, tmp_path):
+    source, out = LAYOUTS[layout](tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    whole = tree_of(out)
+    victim = sorted(whole)[0]
+    shutil.copyfile(source / victim, out / victim)  # the input in the place of the output
+    assert refinery("inspect", out).exit_code == 3
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    assert tree_of(out) == whole
+    (out / victim).unlink()
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    assert tree_of(out) == whole
+
+
+def test_bits_that_flip_without_a_trace_are_found_by_verify(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    whole = tree_of(out)
+    log = out / ".refinery" / "stamps.jsonl"
+    data = bytearray((out / "0003.png").read_bytes())
+    data[60] ^= 1
+    (out / "0003.png").write_bytes(data)
+    status = (out / "0003.png").stat()
+    stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    record = next(json.loads(x) for x in reversed(log.read_text().splitlines()) if x.startswith('{"id": "sample 0003"'))
+    record["out"][0] = stamp  # as if the disk had flipped it
+    with log.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    assert "finished already" in refine(source, out, model, "--no-check").stderr
+    assert (
+        "1 damaged or missing in the output (0003.png)" in refine(source, out, model, "--no-check", "--verify").stderr
+    )
+    assert tree_of(out) == whole
+
+
+def test_delivered_is_proved(model, tmp_path, monkeypatch):
+    """A disk that loses what was written to it: the job ends with an error, and the next run repairs it."""
+    from refinery.formats._files import Files
+
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    write = Files.write
+    monkeypatch.setattr(Files, "write", lambda self, path, data: write(self, path, data if "0005" not in path else b""))
+    lost = refine(source, out, model, "--no-check")
+    assert lost.exit_code == 1
+    assert "1 of 8 samples in the output are not what the manifest says (0005.png: other bytes" in error_of(lost)
+    monkeypatch.undo()
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed", "still broken"])
+def test_a_rejected_sample_that_was_repaired_is_refined(how, model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    whole = (source / "0005.png").read_bytes()
+    (source / "0005.png").write_bytes(whole[:200])
+    code, found = refine_json(source, out, model, "--no-check")
+    assert (code, found["rejected"]) == (3, 1)
+    if how == "replaced":
+        (source / "0005.png").write_bytes(whole)
+    elif how == "removed":
+        (source / "0005.png").unlink()
+        (source / "0005.json").unlink()
+    code, found = refine_json(source, out, model, "--no-check")
+    assert (code, found["rejected"]) == ((3, 1) if how == "still broken" else (0, 0))
+    assert ("0005.png" in manifest(out)) == (how != "removed")
+    if how == "replaced":
+        assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))
+
+
+def test_a_job_begun_by_an_older_refinery_is_refined_again_where_nothing_is_known(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    lines = [{k: v for k, v in json.loads(line).items() if k != "sidecars"} for line in lines_of(out)]
+    (out / ".refinery" / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (out / ".refinery" / "stamps.jsonl").unlink()
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    assert lines_of(out) == lines_of(fresh(source, tmp_path / "fresh", model))
