@@ -15,8 +15,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from models import write_artifact
 from PIL import Image
-from stream import error_of, manifest, refine, refine_json, refinery, scene, tree_of, write_refiner
+from remote import contents, put, undisturbed
+from stream import error_of, manifest, refine, refine_json, refinery, scene, tree_of, write_refiner, write_scenes
+from test_noise import noisy
+from test_pipe import pipe
+
+from refinery import __version__
 
 COUNT = 8
 Content = dict[str, tuple[int, float]]
@@ -407,3 +413,122 @@ def test_a_job_begun_by_an_older_refinery_is_refined_again_where_nothing_is_know
     (out / ".refinery" / "stamps.jsonl").unlink()
     assert refine(source, out, model, "--no-check").exit_code == 0
     assert lines_of(out) == lines_of(fresh(source, tmp_path / "fresh", model))
+
+
+# Streams, archives at addresses, parts of a batch job, variants
+
+
+def stream_of(content: Content) -> bytes:
+    """A tar archive of images, each with its label behind it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as file:
+        for name, (seed, label) in sorted(content.items()):
+            png = io.BytesIO()
+            Image.fromarray(image_of(seed)).save(png, "PNG", compress_level=1)
+            for member, data in ((f"{name}.png", png.getvalue()), (f"{name}.json", json.dumps([label]).encode())):
+                info = tarfile.TarInfo(member)
+                info.size, info.mtime = len(data), 1_700_000_000
+                file.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("noted", [4, COUNT])
+@pytest.mark.parametrize("change", ["nothing", "image and label are others", "several at once"])
+def test_a_stream_that_comes_once_more_with_other_content(change, noted, model, tmp_path):
+    out = tmp_path / "out"
+    assert pipe(stream_of(FIRST), model, "--no-check", out=out).returncode == 0
+    (out / ".refinery" / "manifest.jsonl").write_text("".join(f"{line}\n" for line in lines_of(out)[:noted]))
+    changed = stream_of(CHANGES[change](FIRST))
+    if change != "nothing":
+        refused = pipe(changed, model, "--no-check", "--strict", out=out)
+        assert refused.returncode == 1
+        assert b"--strict refuses that" in refused.stderr
+    assert pipe(changed, model, "--no-check", out=out).returncode == 0
+    assert pipe(changed, model, "--no-check", out=tmp_path / "fresh").returncode == 0
+    assert lines_of(out) == lines_of(tmp_path / "fresh")
+    expected, found = tree_of(tmp_path / "fresh"), tree_of(out)
+    assert {name: found[name] for name in expected} == expected
+    if noted == COUNT:
+        assert found.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("to", ["a folder", "an address"])
+def test_an_archive_at_an_address_that_was_written_again(to, model, memory, tmp_path):
+    files = {"a.tar": stream_of(FIRST), "b.tar": stream_of({f"1{k}": v for k, v in FIRST.items()})}
+    put(memory, files)
+    out, options = tmp_path / "out", ["--no-check"]
+    if to == "an address":
+        out, options = "memory://out", ["--no-check", "--report", str(tmp_path / "report")]
+    assert refine("memory://in", out, model, *options).exit_code == 0
+    files["a.tar"] = stream_of(CHANGES["image and label are others"](FIRST))
+    put(memory, {"a.tar": files["a.tar"]})
+    assert "changed since this job began" in error_of(refine("memory://in", out, model, *options, "--strict"))
+    done = refine("memory://in", out, model, *options)
+    assert done.exit_code == 0
+    assert "8 changed" in done.stderr
+    expected = undisturbed(tmp_path, files, model)
+    assert (contents(memory, "/out") if to == "an address" else tree_of(out)) == expected
+
+
+def test_parts_of_a_batch_job_bring_their_samples_up_to_date(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    for part in ("1/2", "2/2"):
+        assert refine(source, out, model, "--no-check", "--shard", part).exit_code == 0
+    write_folder(source, CHANGES["image and label are others"](FIRST))
+    said = [refine(source, out, model, "--no-check", "--shard", part).stderr for part in ("1/2", "2/2")]
+    assert ["1 changed" in text for text in said] == [False, True]
+    assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))
+
+
+def test_parts_refuse_a_dataset_of_other_samples(model, tmp_path):
+    """Which part a sample belongs to depends on all names."""
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    assert refine(source, out, model, "--no-check", "--shard", "1/2").exit_code == 0
+    write_folder(source, CHANGES["one is removed"](FIRST))
+    refused = error_of(refine(source, out, model, "--no-check", "--shard", "1/2"))
+    assert "the parts of a batch job divide one and the same dataset, which has other samples now" in refused
+
+
+@pytest.mark.parametrize("layout", ["folder", "tar", "hdf5"])
+@pytest.mark.parametrize("change", ["image and label are others", "one is removed"])
+def test_variants_are_brought_up_to_date_with_their_sample(change, layout, tmp_path):
+    model = write_artifact(tmp_path / "model", noisy(), latent=1, channels=1)
+    write, source, out = LAYOUTS[layout], tmp_path / "in", tmp_path / "out"
+    options = ("--no-check", "--variants", 2)
+    assert refine(write(source, FIRST), out, model, *options).exit_code == 0
+    write(source, CHANGES[change](FIRST))
+    assert refine(source, out, model, *options).exit_code == 0
+    assert refine(source, tmp_path / "fresh", model, *options).exit_code == 0
+    assert tree_of(out) == tree_of(tmp_path / "fresh")
+    assert lines_of(out) == lines_of(tmp_path / "fresh")
+    assert refinery("inspect", out).exit_code == 0
+
+
+def test_what_lay_in_quarantine_goes_with_its_sample(tmp_path):
+    model = write_refiner(tmp_path / "model", "moved")
+    source, out = write_scenes(tmp_path / "in", 4), tmp_path / "out"
+    assert refine(source, out, model, "--on-drift", "quarantine").exit_code == 3
+    apart = out / ".refinery" / "quarantine"
+    assert {path.name for path in apart.iterdir()} == {f"{i:04d}.png" for i in range(4)}
+    (source / "0002.png").unlink()
+    (source / "0002.json").unlink()
+    assert refine(source, out, model, "--on-drift", "quarantine").exit_code == 3
+    assert {path.name for path in apart.iterdir()} == {"0000.png", "0001.png", "0003.png"}
+
+
+def test_other_software_is_named_when_a_job_goes_on(model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    job = out / ".refinery" / "job.json"
+    job.write_text(job.read_text().replace(f'"refinery": "{__version__}"', '"refinery": "0.0.9"'))
+    (out / ".refinery" / "summary.json").unlink()
+    said = refine(source, out, model, "--no-check").stderr
+    assert f"begun with other software (refinery 0.0.9, now {__version__})" in said
+
+
+def test_a_refiner_that_changes_nothing_is_told(tmp_path):
+    source = write_scenes(tmp_path / "in", 3)
+    for kind, told in (("same", True), ("brighter", False)):
+        done = refine(source, tmp_path / kind, write_refiner(tmp_path, kind), "--no-check")
+        again = refine(tmp_path / kind, tmp_path / f"{kind}-again", write_refiner(tmp_path, kind), "--no-check")
+        assert ("the refiner changes nothing" in again.stderr) == told, done.stderr

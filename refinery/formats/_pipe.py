@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from numpy.typing import NDArray
 
 from refinery import image
-from refinery.errors import DatasetError, SampleError
+from refinery.errors import DatasetError, OutputError, SampleError
 from refinery.formats._files import COPY_BYTES, Files, chunks, output_errors
 from refinery.formats._problems import Problems
 from refinery.formats._source import Loose, Source
@@ -185,7 +185,9 @@ class PipeSink(_InOrder):
                     content = member.data or b""
                     self._write(member.header + content + bytes(padded(len(content)) - len(content)))
                 else:
-                    self._write(b"".join(replaced(member.header, member, data)))
+                    header, content, padding = replaced(member.header, member, data)
+                    self._require_framed(header, content)
+                    self._write(header + content + padding)
         elif isinstance(entry, Sample):
             for name, path in sorted(
                 [(entry.image, entry.origin.image), *((to, path) for path, to in entry.carried())]
@@ -199,6 +201,15 @@ class PipeSink(_InOrder):
         self._write(end_of(self._size))
         with output_errors(Path("standard output")):
             self._out.flush()
+
+    def _require_framed(self, header: bytes, data: bytes) -> None:
+        """Raise OutputError where an archive's reader would not find the content behind its header."""
+        try:
+            info = tarfile.TarInfo.frombuf(header[-tarfile.BLOCKSIZE :], "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise OutputError(f"standard output: a broken header was about to be written ({error})") from error
+        if info.size != len(data):
+            raise OutputError(f"standard output: {info.name}: {info.size:,} bytes announced, {len(data):,} written")
 
     def _add(self, name: str, path: str, data: bytes | None) -> None:
         """A file of the source's folder, or other content in its place; `carry` has told of what cannot be read."""
@@ -215,6 +226,7 @@ class PipeSink(_InOrder):
             if data is None:
                 return
         info.size = len(data)
+        self._require_framed(info.tobuf(tarfile.PAX_FORMAT), data)
         self._write(info.tobuf(tarfile.PAX_FORMAT) + data + bytes(padded(len(data)) - len(data)))
 
     def _copy(self, file: IO[bytes], size: int, path: str) -> None:

@@ -37,6 +37,7 @@ class Tally:
         self.measured: list[Sample] = []
         self.problems: list[str] = []
         self.unread = 0
+        self.unchanged = 0
 
     def add(self, line: Line) -> None:
         """Take one sample."""
@@ -45,6 +46,8 @@ class Tally:
             self.unread += len(line["problems"])
             self.problems += line["problems"][: PROBLEMS_NAMED - len(self.problems)]
         self.status[line["status"]] += 1
+        refined = line["status"] in ("refined", "kept")
+        self.unchanged += refined and line.get("source_sha256", 0) == line.get("refined_sha256", 1)
         if line["status"] == "rejected" or self.context is None:
             return
         findings = [finding_from_json(label) for label in line["labels"]]
@@ -72,6 +75,7 @@ class Tally:
             "refined": total - self.status["rejected"] - self.status["quarantined"],
             "rejected": self.status["rejected"],
             "quarantined": self.status["quarantined"],
+            "unchanged": self.unchanged,
             "softened": self.status["softened"],
             "strengths": {
                 f"{strength:g}": self.strengths[strength] for strength in sorted(self.strengths, reverse=True)

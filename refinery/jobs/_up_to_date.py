@@ -67,7 +67,7 @@ class LookBack:
         observer: Observer,
     ) -> None:
         self._source, self._journal, self._log, self._labels = source, journal, log, labels
-        self._config, self._observer = config, observer
+        self._config, self._observer, self._removed = config, observer, 0
         mark = str(journal.job.get("variant_mark", ""))
         marks = tuple(f"{mark}{number}" for number in range(1, config.variants))
         self._past = Past(journal.manifest, journal.aside, log, journal.out if is_local else None, marks)
@@ -87,6 +87,7 @@ class LookBack:
         if self._source.endless and not isinstance(self._source, Packed):
             return Begun(finished, compared=False)
         changes = Comparison(self._source, self._past, self._labels, self._config.verify).run()
+        self._removed = changes.removed
         self._refuse_other(changes)
         said = changes.sentence(finished is not None)
         if said:
@@ -118,6 +119,8 @@ class LookBack:
         journal, out = self._journal, self._past.out
         loose = self._loose()
         gone = [path for path in self._log_files() if path not in loose]
+        if out is None and self._removed:
+            self._observer.say(f"files that the input does not have any more may still lie at {self._config.out}")
         if out is None or not (journal.aside.exists() or gone):
             journal.aside.unlink(missing_ok=True)
             return

@@ -210,8 +210,8 @@ class Stream:
         not_carried = refine_dataset(
             left, sink, self.session, options, journal, progress, self.log, behind, self.compared, self.strict
         )
+        self.look.remove_outdated()
         if self.is_local:
-            self.look.remove_outdated()
             prove_output(source, journal, self.log, options.workers)
         pairs = partial(self._delivered_pairs, is_local=sink.is_local) if options.labels is not None else None
         summary = summarise(journal.lines(), options.context, pairs)
@@ -262,7 +262,9 @@ def _of_channels(
 
 
 def _notes(summary: dict[str, Any], context: CheckContext | None) -> Iterator[str]:
-    """What a person should know beside the result: files that are missing, labels nobody could read, misspelt names."""
+    """What a person should know beside the result: files and labels that are missing, misspelt names, no change."""
+    if summary.get("unchanged") and summary["unchanged"] == summary["refined"]:
+        yield "the refiner changes nothing: every image it made equals its source byte for byte; was it trained?"
     for line in summary.get("not_carried", []):
         yield f"not carried: {line}"
     for line in summary.get("problems", []):
