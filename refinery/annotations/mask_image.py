@@ -131,7 +131,7 @@ def _values(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[NDArray[A
     try:
         image = _open(data)
         pixels = np.asarray(image)
-        if image.format != "TIFF":  # Pillow turns a TIFF itself
+        if image.format == "PNG":  # Pillow turns a TIFF itself
             pixels = upright(pixels, stored_orientation(data))
         height, width = pixels.shape[:2]
         if (height, width) != tuple(size_hw):

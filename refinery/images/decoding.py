@@ -57,7 +57,12 @@ def decode(data: bytes, name: str) -> Decoded:
         file = png_chunks.take_apart(data) if data.startswith(png.SIGNATURE) else None
         with Image.open(io.BytesIO(file.bare if file else data), formats=FORMATS) as opened:
             _refuse(opened, data, name, file.frames if file else 1)
-            return _png(opened, data, file) if file else _other(opened, data)
+            if file:
+                return _png(opened, data, file)
+            if opened.format == "PNG":  # a colour key or the way up may be among what is broken
+                opened.load()
+                raise SampleError(f"{name}: the chunks of this PNG are broken or cut off; save it again")
+            return _other(opened, data)
     except SampleError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -100,6 +105,8 @@ def _refuse(opened: Image.Image, data: bytes, name: str, frames: int) -> None:
         frames = max(frames, getattr(opened, "n_frames", 1))
     if frames > 1:
         raise SampleError(f"{name}: has {frames} frames; split it into single images first")
+    if opened.format == "TIFF" and (count := opened.tag_v2.get(277, 1)) > len(opened.getbands()):  # type: ignore[attr-defined]
+        raise SampleError(f"{name}: has {count} channels, one of them of unknown meaning; save it as RGB or RGBA first")
     if depth := _odd_depth(opened, data):
         raise SampleError(f"{name}: {depth}; convert it to 8 bits first (gray may have 16)")
     if opened.mode not in ("L", "LA", "RGB", "RGBA", *_GRAY16) and not _is_deep_ppm(opened):
@@ -142,17 +149,17 @@ def _other(opened: Image.Image, data: bytes) -> Decoded:
         tags, left_out = tiff_tags.tags_of(opened)
         info = {"tiff_tags": tags} | _of(opened, "compression", "icc_profile")
         return _decoded(opened, _tiff_orientation(opened), info, left_out)
-    orientation = _orientation(opened, data)
     if opened.format in ("JPEG", "MPO"):
         head = jpeg_segments.take_apart(data)
+        orientation = orientation_of(head.exif, head.xmp)
         info = {"app0": head.app0, "carried": head.carried, "profile": head.profile}
         info = {key: value for key, value in info.items() if value} | _of(opened, "progressive", "dpi")
         left_out = tuple(head.left_out)
-    elif opened.format == "WEBP":
-        kept, left_out = webp_chunks.kept_of(opened.info.get("exif", b""), opened.info.get("xmp", b""), data)
-        info = kept | _of(opened, "icc_profile")
     else:
-        info = _of(opened, "dpi")
+        exif, xmp = opened.info.get("exif", b""), opened.info.get("xmp", b"")
+        orientation = orientation_of(exif, xmp)
+        kept, left_out = webp_chunks.kept_of(exif, xmp, data) if opened.format == "WEBP" else ({}, ())
+        info = kept | _of(opened, "icc_profile", "dpi")
     return _decoded(opened, orientation, info, left_out)
 
 

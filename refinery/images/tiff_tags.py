@@ -10,9 +10,8 @@ from refinery.images import stale
 
 _KEPT = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33550, 33922, 34735, 34736, 34737)
 """Description, maker, orientation, density, software, dates, authors, XMP, and where on Earth (GeoTIFF)."""
-_WRITTEN = frozenset(
-    (*range(254, 260), 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 297, 317, *range(322, 326))
-    + (*range(338, 342), 347, 512, 513, 514, *range(529, 533), 34675)
+_WRITTEN = frozenset((*range(254, 260), 262, 263, 266, 273, *range(277, 282), 284, 297, 317)) | frozenset(
+    (*range(322, 326), *range(338, 342), 347, 512, 513, 514, *range(529, 533), 34675)
 )
 """How the pixels are stored, and the colour profile: written anew."""
 _XMP, _SUB_IFDS, _PHOTOSHOP = 700, 330, (34377, 37724)
