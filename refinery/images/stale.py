@@ -20,7 +20,7 @@ _KINDS = frozenset(
 )
 _WORDS = frozenset(("hash", "checksum", "digest", "signature", "adler32", "xxhash", "phash", "dhash", "ahash", "whash"))
 _OF = frozenset(
-    ("image", "img", "picture", "pixel", "pixels", "raster", "file", "content", "data", "raw", "hex", "1", "256", "512")
+    ("image", "img", "picture", "pixel", "pixels", "raster", "file", "content", "data", "raw", "sum", "256", "512")
 )
 """Words that a checksum is called by. One of a model, a scene or a commit has others, and stays true."""
 _DIGEST = re.compile(r"(?:[a-z0-9]{2,9}[:=-])?(?:(?:0x)?[0-9a-f]{8,128}|[a-z0-9+/]{22,86}={0,2})", re.IGNORECASE)
