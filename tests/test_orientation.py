@@ -15,6 +15,8 @@ from refinery.dataset import open_dataset
 from refinery.formats._content import is_mask_beside
 from refinery.labels import open_labels
 from refinery.sample import Sample
+from refinery.training.load_pairs import load_pairs
+from refinery.training.loading import load
 
 ORIENTATIONS = range(1, 9)
 FILES = {
@@ -213,3 +215,18 @@ def test_a_dataset_says_that_its_images_are_stored_turned(tmp_path):
         source.decode(source.read(entry), entry)
     (line,) = source.problems()
     assert line.startswith("EXIF orientation: 2 images looked at (a.png, ...) stored turned")
+
+
+def test_training_takes_photos_upright_and_says_so(tmp_path):
+    source = written(tmp_path, {f"{i}.jpg": stored(SCENE, 6, "JPEG") for i in range(17)})
+    images = load(source, 64, "real dataset")
+    assert images.size_hw == (24, 40)
+    assert "real dataset: 17 of 17 images are stored turned (EXIF orientation): used upright" in images.notes
+
+
+def test_partners_are_paired_as_displayed(tmp_path):
+    source = written(tmp_path / "synthetic", {f"{i}.png": stored(SCENE, 1) for i in range(4)})
+    real = written(tmp_path / "real", {f"{i}.png": stored(SCENE, 8) for i in range(4)})
+    pairs = load_pairs(source, real, 64)
+    np.testing.assert_array_equal(pairs.real.images[0], pairs.synthetic.images[0])
+    assert pairs.notes == ("real dataset: 4 of 4 images are stored turned (EXIF orientation): used upright",)
