@@ -6,6 +6,7 @@ RefineryError                  exit code 1; the command line catches this one cl
 ├── DatasetError               a dataset as a whole: empty, missing, of an unknown layout
 │   └── SampleError            one sample: unreadable image, broken sidecar; the rest goes on
 │       └── LabelError         one annotation that does not say what its kind must say
+│           └── TurnedError    one that is of an image of this size lying on its side
 ├── ModelError                 a model file: foreign, broken, of another version, parity not met
 ├── ProviderError              an execution provider that was asked for and does not start
 ├── OutputError                the output folder: taken by another job, inside the input, disk full
@@ -44,6 +45,10 @@ class SampleError(DatasetError):
 
 class LabelError(SampleError):
     """One annotation does not say what its kind must say."""
+
+
+class TurnedError(LabelError):
+    """One annotation says that its image is as wide as this one is high, and as high as it is wide."""
 
 
 class ModelError(RefineryError):

@@ -8,15 +8,17 @@ import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from refinery.annotations import fields_in, merged, one_line, read_labels
+from refinery.annotations import as_displayed, fields_in, merged, one_line, read_labels
 from refinery.config import LabelOverride
 from refinery.errors import LabelError, SampleError
 from refinery.formats._source import Source
+from refinery.image import stored_orientation
 from refinery.label_files import ImageIndex, entries_about, look_over
 from refinery.sample import Label, LabelType, Sample
 
@@ -47,15 +49,19 @@ class LabelReader:
         self._lock = threading.Lock()
 
     def read(self, sample: Sample, size_hw: tuple[int, int]) -> tuple[tuple[Label, ...], tuple[str, ...]]:
-        """Labels of one image of this size in px, and one line for each file or value that could not be read."""
+        """Labels of one image of this size in px, and one line for each file or value that could not be read.
+
+        The size, and the labels, are those of the image as it is displayed.
+        """
         sample = sample.origin
+        orientation = partial(_orientation, self.source, sample)
         sidecars, problems = read_sidecars(self.source, sample)
-        own, unreadable = read_labels(sidecars, size_hw)
+        own, unreadable = read_labels(sidecars, size_hw, orientation)
         problems.extend(unreadable)
         files = [own]
         for shared, name in entries_about(sample.image, self._indices):
             try:
-                files.append(shared.read(name, size_hw))
+                files.append(as_displayed(partial(shared.read, name), size_hw, orientation))
             except LabelError as error:
                 problems.append(one_line(error))
         labels = self._with_folder(merged(files), sample)
@@ -144,6 +150,14 @@ def read_sidecars(source: Source, sample: Sample) -> tuple[dict[str, bytes], lis
         except SampleError as error:
             unreadable.append(str(error))
     return sidecars, unreadable
+
+
+def _orientation(source: Source, sample: Sample) -> int:
+    """How the sample's image is stored; 1 where it cannot be read."""
+    try:
+        return stored_orientation(source.read(sample))
+    except SampleError:
+        return 1
 
 
 def apply_override(label: Label, override: LabelOverride) -> Label:

@@ -41,16 +41,16 @@ def encode(pixels: NDArray[Any], like: bytes = b"") -> bytes:
     they are, in their order; empty: a file without metadata.
     Raises ValueError for other pixels, and for a `like` that is no whole PNG or has another bit depth or colour type.
     """
-    header, data = _header(pixels), _chunk(b"IDAT", _deflated(_filtered(pixels).reshape(-1)))
+    header, data = header_of(pixels), chunk(b"IDAT", _deflated(_filtered(pixels).reshape(-1)))
     if not like:
-        return b"".join((SIGNATURE, header, data, _END))
+        return b"".join((SIGNATURE, header, data, END))
     _must_match(like, header)
     own = {b"IHDR": header, b"IDAT": data}
     parts = (own.pop(kind, b"") if kind in _REPLACED else chunk for kind, chunk in _chunks(like))
     return b"".join((SIGNATURE, *parts))
 
 
-def _header(pixels: NDArray[Any]) -> bytes:
+def header_of(pixels: NDArray[Any]) -> bytes:
     """The IHDR chunk (11.2): width, height, bit depth, colour type; deflate, the five filters, not interlaced."""
     if pixels.dtype.kind != "u" or pixels.ndim != 3 or 0 in pixels.shape:
         raise ValueError(f"pixels are {pixels.shape} {pixels.dtype}; a PNG needs (H, W, C) uint8 or uint16")
@@ -58,7 +58,7 @@ def _header(pixels: NDArray[Any]) -> bytes:
     bits = 8 * pixels.dtype.itemsize
     if (bits, channels) not in _COLOUR_TYPE:
         raise ValueError(f"{channels} channels of {bits} bits: 1 to 4 of 8 bits or 1 of 16 bits can be written")
-    return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPE[bits, channels], 0, 0, 0))
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPE[bits, channels], 0, 0, 0))
 
 
 def _filtered(pixels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -84,13 +84,13 @@ def _deflated(data: NDArray[np.uint8]) -> bytes:
     return b"".join((_ZLIB_HEADER, _STORED_BYTE, first, stream.compress(data[1:]), stream.flush(), checksum))
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    """Length, type, body and CRC (5.3)."""
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk: length, type, body and CRC (5.3)."""
     check = _deflate.crc32(body, _deflate.crc32(kind))
     return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", check)))
 
 
-_END = _chunk(b"IEND", b"")
+END = chunk(b"IEND", b"")
 
 
 def _chunks(file: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -105,7 +105,7 @@ def _chunks(file: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _must_match(like: bytes, header: bytes) -> None:
     """Raise ValueError unless `like` is a whole PNG of the header's bit depth and colour type."""
     depth_and_colour = slice(24, 26)
-    if not like.startswith(SIGNATURE) or like[12:16] != b"IHDR" or not like.endswith(_END):
+    if not like.startswith(SIGNATURE) or like[12:16] != b"IHDR" or not like.endswith(END):
         raise ValueError("like: not a whole PNG file")
     if like[depth_and_colour] != (SIGNATURE + header)[depth_and_colour]:
         raise ValueError("like: its bit depth and colour type are not those of the pixels")

@@ -8,7 +8,7 @@ from typing import Any
 from refinery.checks import CheckContext
 from refinery.config import OnDrift
 from refinery.formats._stamp import Stamp
-from refinery.image import Decoded, as_channels, from_float, to_float
+from refinery.image import Decoded, as_channels, from_float, to_float, transparent_kept
 from refinery.labels import LabelReader
 from refinery.sample import Finding, FloatArray, Label, Pair, Sample
 
@@ -66,13 +66,14 @@ class Work:
         self.synthetic = as_channels(self.synthetic, refined.shape[2])
 
     def quantised(self, strength: float) -> Any:
-        """x + strength (R(x) - x) in the file's own bit depth: (H, W, C) uint8 or uint16."""
+        """x + strength (R(x) - x) in the file's own bit depth: (H, W, C) uint8 or uint16; transparent pixels are x."""
         assert self.decoded is not None
         assert self.synthetic is not None
         assert self.refined is not None
-        if strength == 1.0:
-            return from_float(self.refined, self.decoded.bits)
-        return from_float(self.synthetic + strength * (self.refined - self.synthetic), self.decoded.bits)
+        blend = self.refined
+        if strength != 1.0:
+            blend = self.synthetic + strength * (self.refined - self.synthetic)
+        return transparent_kept(from_float(blend, self.decoded.bits), self.decoded)
 
     def pair(self) -> Pair:
         """The synthetic image and what is stored, as the checks see them."""

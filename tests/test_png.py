@@ -203,9 +203,9 @@ def test_metadata_of_another_kind_of_file_are_refused(like, part):
 
 
 def test_what_the_format_cannot_hold_is_one_clear_line():
-    like = image.Decoded(noise("L", (8, 8)), "PNG", "L", info={"transparency": 3})
+    like = image.Decoded(noise("I;16", (8, 8)), "PNG", "I;16")
     with pytest.raises(SampleError, match="cannot be written as PNG"):
-        image.encode(noise("RGB", (8, 8)), like)
+        image.encode(noise("RGB", (8, 8)).astype(np.uint16), like)
 
 
 def test_the_bytes_are_the_same_every_time():

@@ -8,8 +8,8 @@ whose file may be about many images has `open_shared(data, path) -> Shared | Non
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from types import ModuleType
 
@@ -17,19 +17,23 @@ from refinery import registry
 from refinery.annotations._fields import fields_in
 from refinery.annotations._numbering import merged
 from refinery.annotations._shared import Shared
+from refinery.annotations._turned import as_displayed
 from refinery.errors import LabelError
 from refinery.sample import Label
 
-__all__ = ["SHARED_SUFFIXES", "Shared", "fields_in", "merged", "one_line", "open_shared", "read_labels"]
+__all__ = ["SHARED_SUFFIXES", "Shared", "as_displayed", "fields_in", "merged", "one_line", "open_shared", "read_labels"]
 
 SHARED_SUFFIXES = (".json", ".csv", ".tsv", ".jsonl")
 
 
-def read_labels(sidecars: Mapping[str, bytes], size_hw: tuple[int, int]) -> tuple[tuple[Label, ...], tuple[str, ...]]:
+def read_labels(
+    sidecars: Mapping[str, bytes], size_hw: tuple[int, int], orientation: Callable[[], int] = lambda: 1
+) -> tuple[tuple[Label, ...], tuple[str, ...]]:
     """Labels of one image from all its sidecars, and one line for each sidecar that could not be read.
 
     sidecars: relative path -> content. A file of a kind that nobody reads has no labels and is no problem; what has no
-    known suffix but is a JSON object is read as one, as values inside an HDF5 file are.
+    known suffix but is a JSON object is read as one, as values inside an HDF5 file are. orientation: how the image is
+    stored, asked where a file is about an image lying on its side: its labels are turned with it.
     Several files that speak of one name continue its items.
     """
     files: list[tuple[Label, ...]] = []
@@ -39,7 +43,7 @@ def read_labels(sidecars: Mapping[str, bytes], size_hw: tuple[int, int]) -> tupl
         if reader is None:
             continue
         try:
-            files.append(reader.read(data, path, size_hw))
+            files.append(as_displayed(partial(reader.read, data, path), size_hw, orientation))
         except LabelError as error:
             problems.append(one_line(error))
     return merged(files), tuple(problems)

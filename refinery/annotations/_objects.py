@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refinery.errors import LabelError
+from refinery.errors import LabelError, TurnedError
 from refinery.sample import Label
 
 HALF_PX = 0.5
@@ -84,10 +84,13 @@ def finite(values: Any, where: str, name: str, item: int) -> NDArray[np.float64]
 
 
 def require_size(told_wh: tuple[Any, Any], size_hw: tuple[int, int], where: str) -> None:
-    """Raises LabelError when an annotation tells another image size than the image has; 0 and None tell nothing."""
+    """Raises LabelError when an annotation tells another image size than the image has; 0 and None tell nothing.
+
+    Of an image lying on its side it is a TurnedError.
+    """
     width, height = told_wh
-    if width and height and (_whole(height), _whole(width)) != tuple(size_hw):
-        raise LabelError(
+    if width and height and (told_hw := (_whole(height), _whole(width))) != tuple(size_hw):
+        raise (TurnedError if told_hw == tuple(size_hw[::-1]) else LabelError)(
             f"{where}: says {str(width)[:12]}x{str(height)[:12]} px but its image is {size_hw[1]}x{size_hw[0]} px; "
             "its coordinates are not of this image; annotate it again or correct the size"
         )

@@ -17,7 +17,8 @@ from PIL import Image
 
 from refinery.annotations import _names
 from refinery.annotations._objects import most_masks
-from refinery.errors import LabelError
+from refinery.errors import LabelError, TurnedError
+from refinery.image import stored_orientation, upright
 from refinery.sample import Label, LabelType
 
 SUFFIXES: tuple[str, ...] = (".png", ".bmp", ".tif", ".tiff", ".pgm")
@@ -129,12 +130,15 @@ def _values(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[NDArray[A
     """(H, W) values and the mode of the image."""
     try:
         image = _open(data)
-        if (image.height, image.width) != tuple(size_hw):
-            raise LabelError(
-                f"{path}: the mask is {image.width}x{image.height} px but its image is {size_hw[1]}x{size_hw[0]} px; "
+        pixels = np.asarray(image)
+        if image.format == "PNG":  # Pillow turns a TIFF itself
+            pixels = upright(pixels, stored_orientation(data))
+        height, width = pixels.shape[:2]
+        if (height, width) != tuple(size_hw):
+            raise (TurnedError if (width, height) == tuple(size_hw) else LabelError)(
+                f"{path}: the mask is {width}x{height} px but its image is {size_hw[1]}x{size_hw[0]} px; "
                 "expected equal sizes; render the mask again at the size of the image"
             )
-        pixels = np.asarray(image)
         return (pixels if image.mode == "F" else _single(pixels)), image.mode
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise LabelError(f"{path}: not a readable mask image ({error}); expected PNG, BMP, TIFF or PGM") from error

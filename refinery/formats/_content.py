@@ -15,6 +15,7 @@ FEW_COLOURS = 64
 TIMES_FEWER = 4
 """A mask has at most FEW_COLOURS, and its picture at least TIMES_FEWER times as many."""
 LOOKED_AT_PX = 256
+_ORIENTATION = 274
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B")
 
@@ -23,7 +24,7 @@ def is_mask_beside(candidate: Path, picture: Path) -> bool:
     """Whether `candidate` is a mask or depth image of `picture`; False where either cannot be read."""
     try:
         with Image.open(candidate, formats=FORMATS) as one, Image.open(picture, formats=FORMATS) as other:
-            if one.size != other.size or one.width * one.height > MAX_PIXELS:
+            if not _of_one_size(one, other) or one.width * one.height > MAX_PIXELS:
                 return False
             if _differs_in_mode(one.mode, other.mode):
                 return True
@@ -44,6 +45,13 @@ def colours(pixels: NDArray[Any]) -> int:
     grid = pixels[::step_y, ::step_x]
     flat = grid.reshape(grid.shape[0] * grid.shape[1], -1)
     return len(np.unique(flat, axis=0)) if flat.shape[1] > 1 else len(np.unique(flat))
+
+
+def _of_one_size(candidate: Image.Image, picture: Image.Image) -> bool:
+    """Whether both are equally large, as stored or as displayed: EXIF may lay one of them on its side."""
+    if candidate.size == picture.size[::-1] != picture.size:
+        return any(image.getexif().get(_ORIENTATION, 1) >= 5 for image in (candidate, picture))
+    return candidate.size == picture.size
 
 
 def _differs_in_mode(candidate: str, picture: str) -> bool:

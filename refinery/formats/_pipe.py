@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from refinery import image
 from refinery.errors import DatasetError, OutputError, SampleError
 from refinery.formats._files import COPY_BYTES, Files, chunks, output_errors
+from refinery.formats._noted import Noted
 from refinery.formats._problems import Problems
 from refinery.formats._source import Loose, Source
 from refinery.formats._stamp import Stamp
@@ -44,7 +45,7 @@ class PipeSource:
 
     def __init__(self, file: BufferedReader) -> None:
         self.root = Path()
-        self._problems = Problems()
+        self._problems, self._looks = Problems(), Noted()
         self._near: WeakValueDictionary[str, Member] = WeakValueDictionary()
         self._rest = self._read(expanded(file))
         self._head: list[Sample | Loose] | None = None
@@ -85,7 +86,7 @@ class PipeSource:
 
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
-        return image.decode(data, sample.image)
+        return self._looks.decode(data, sample.image)
 
     def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
         """Encode pixels (H, W, C) uint8 or uint16 as a file of the same format, mode and metadata as `like`."""
@@ -93,7 +94,7 @@ class PipeSource:
 
     def problems(self) -> list[str]:
         """What the reading so far found wrong, one line each."""
-        return self._problems.lines()
+        return [*self._problems.lines(), *self._looks.lines()]
 
     def lost(self) -> list[str]:
         """What cannot be carried, one line each."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from refinery import image
 from refinery.errors import DatasetError, SampleError
 from refinery.formats._files import Files
+from refinery.formats._noted import Noted
 from refinery.formats._problems import Problems, reason
 from refinery.formats._source import Loose
 from refinery.formats._stamp import Stamp, settled_stamp_of
@@ -33,7 +34,7 @@ class TarSource:
 
     def __init__(self, files: TarFiles, near: WeakValueDictionary[str, Member] | None = None) -> None:
         self.root = files.root
-        self._files = files
+        self._files, self._looks = files, Noted()
         self._near: WeakValueDictionary[str, Member] = WeakValueDictionary() if near is None else near
         """Members of the samples that somebody holds, by path: their files are found without a search."""
         self._sizes: dict[str, int] = {}
@@ -87,7 +88,7 @@ class TarSource:
 
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
-        return image.decode(data, sample.image)
+        return self._looks.decode(data, sample.image)
 
     def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
         """Encode pixels (H, W, C) uint8 or uint16 as a file of the same format, mode and metadata as `like`."""
@@ -95,7 +96,7 @@ class TarSource:
 
     def problems(self) -> list[str]:
         """What the reading so far found wrong, one line each."""
-        return self._files.problems.lines()
+        return [*self._files.problems.lines(), *self._looks.lines()]
 
     def lost(self) -> list[str]:
         """What cannot be carried, one line each."""

@@ -15,6 +15,7 @@ from refinery.formats._files import Files, chunks, read_whole
 from refinery.formats._grouping import Owners, pictures_in
 from refinery.formats._name_list import NameList, repeated
 from refinery.formats._names import is_image_name, stem_of
+from refinery.formats._noted import Noted
 from refinery.formats._owned import Owned
 from refinery.formats._partners import Partners
 from refinery.formats._problems import Problems
@@ -53,7 +54,7 @@ class FolderSource:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._problems = Problems()
+        self._problems, self._looks = Problems(), Noted()
 
     @cached_property
     def roles(self) -> Roles:
@@ -87,7 +88,7 @@ class FolderSource:
 
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave; the content decides the format, not the suffix. Raises SampleError."""
-        return image.decode(data, sample.image)
+        return self._looks.decode(data, sample.image)
 
     def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
         """Encode pixels (H, W, C) uint8 or uint16 as a file of the same format, mode and metadata as `like`."""
@@ -95,7 +96,7 @@ class FolderSource:
 
     def problems(self) -> list[str]:
         """What the reading so far found wrong with the dataset as a whole, one line each."""
-        return self._problems.lines()
+        return [*self._problems.lines(), *self._looks.lines()]
 
     def lost(self) -> list[str]:
         """What cannot be carried, one line each."""

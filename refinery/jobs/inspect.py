@@ -18,6 +18,7 @@ from refinery import realism
 from refinery.config import InspectConfig, LabelOverride
 from refinery.dataset import ImageSurvey, iter_decoded, open_dataset, spread, survey
 from refinery.errors import DatasetError, SampleError, UsageError
+from refinery.formats._noted import TURNED
 from refinery.formats._source import Source
 from refinery.image import Decoded, from_float, to_float
 from refinery.jobs._audit import Audit
@@ -173,7 +174,9 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         found |= _verdicts_of(record, looking, source, synthetic)
         found["problems"] += found.pop("audit_problems", [])
     if config.real:
-        found["realism"] = _realism_of(config, seen.images, source, synthetic)
+        real = open_dataset(Path(config.real))
+        found["realism"] = _realism_of(config, seen.images, source, synthetic, real)
+        found["problems"] += [f"--real: {line}" for line in real.problems() if line.startswith(TURNED)]
     place = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
     return found | _draw(looking, place, source, synthetic, "worst_picture" in found)
 
@@ -258,7 +261,9 @@ def _remembered(kept: dict[str, Any], picture: Path | None, looking: _Looking) -
     return found | {"worst_picture": str(picture)}
 
 
-def _realism_of(config: InspectConfig, images: ImageSurvey, source: Source, synthetic: Source | None) -> dict[str, Any]:
+def _realism_of(
+    config: InspectConfig, images: ImageSurvey, source: Source, synthetic: Source | None, real_source: Source
+) -> dict[str, Any]:
     """Distances to the real images: of the refined dataset and its source, or of a dataset alone."""
     height, width = images.size_min_hw
     scale = min(1.0, LARGEST_COMPARED_PX / max(height, width, 1))
@@ -273,7 +278,7 @@ def _realism_of(config: InspectConfig, images: ImageSurvey, source: Source, synt
 
     after = stack(source, config.limit, "dataset")
     before = stack(synthetic, config.limit, "synthetic dataset") if synthetic is not None else after
-    real = stack(open_dataset(Path(config.real)), 2 * config.limit, "real dataset")
+    real = stack(real_source, 2 * config.limit, "real dataset")
     compared = realism.compare(before, after, real, config.seed)
     if synthetic is None:
         for numbers in compared.values():

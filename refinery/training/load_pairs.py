@@ -11,10 +11,11 @@ import numpy as np
 from refinery.dataset import spread
 from refinery.errors import DatasetError, SampleError
 from refinery.formats._source import Source
-from refinery.image import as_channels
+from refinery.image import Decoded, as_channels
 from refinery.sample import Sample
 from refinery.training.cache import MB, DiskCache, PixelStore
 from refinery.training.data import ImageSet, Kind, Pixels, kind_of
+from refinery.training.loading import turned_note
 
 NAMED = 3
 LOOKED_AT, FEWEST = 16, 16
@@ -58,13 +59,16 @@ def load_pairs(source: Source, real: Source, memory_mb: int, cache: DiskCache | 
     pairs: list[_Pair] = []
     skipped: list[str] = []
     odd: list[str] = []
+    turned = [0, 0]
     for sample in spread(source, limit):
         partner = partners[sample.image]
         try:
-            images = _decode(sample, partner, source, real)
+            decoded = _decode(sample, partner, source, real)
         except SampleError as error:
             skipped.append(str(error))
             continue
+        images = [each.pixels for each in decoded]
+        turned = [count + (each.orientation != 1) for count, each in zip(turned, decoded, strict=True)]
         odd += _odd_size(sample, images)
         pairs.append(_Pair((sample, replace(partner, key=sample.key)), (kind_of(images[0]), kind_of(images[1]))))
         for store, image in zip(stores, images, strict=True):
@@ -77,6 +81,8 @@ def load_pairs(source: Source, real: Source, memory_mb: int, cache: DiskCache | 
         raise DatasetError(f"{source.root}: no usable pair; {skipped[0] if skipped else 'it has no images'}")
     if len(pairs) + len(skipped) < len(partners):
         notes.append(f"{len(pairs):,} of {len(partners):,} pairs are used, as many as there is room for")
+    for name, count in zip(("synthetic dataset", "real dataset"), turned, strict=True):
+        notes += turned_note(name, count, len(pairs))
     return _of_one_kind(pairs, stores, skipped, notes)
 
 
@@ -130,18 +136,19 @@ def _affordable(source: Source, real: Source, partners: dict[str, Sample], room_
             images = _decode(sample, partners[sample.image], source, real)
         except SampleError:
             continue
-        sizes.append([image.nbytes for image in images])
+        sizes.append([image.pixels.nbytes for image in images])
     return max(FEWEST, int(room_mb * MB / np.mean(sizes, 0).max())) if sizes else None
 
 
-def _decode(sample: Sample, partner: Sample, source: Source, real: Source) -> tuple[Pixels, Pixels]:
+def _decode(sample: Sample, partner: Sample, source: Source, real: Source) -> tuple[Decoded, Decoded]:
     """Both images of a pair, (H, W, C) and (H, W, D) with D at least C. Raises SampleError."""
-    own = source.decode(source.read(sample), sample).pixels
-    other = real.decode(real.read(partner), partner).pixels
-    return own, as_channels(other, max(own.shape[2], other.shape[2]))
+    synthetic = source.decode(source.read(sample), sample)
+    other = real.decode(real.read(partner), partner)
+    channels = max(synthetic.pixels.shape[2], other.pixels.shape[2])
+    return synthetic, replace(other, pixels=as_channels(other.pixels, channels))
 
 
-def _odd_size(sample: Sample, images: tuple[Pixels, Pixels]) -> list[str]:
+def _odd_size(sample: Sample, images: Sequence[Pixels]) -> list[str]:
     """The sample with both sizes, where partners differ in height or width."""
     (height, width), (high, wide) = (image.shape[:2] for image in images)
     return [] if (height, width) == (high, wide) else [f"{sample.image} ({width}x{height} and {wide}x{high} px)"]

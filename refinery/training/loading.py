@@ -63,7 +63,7 @@ def load(source: Source, memory_mb: int, name: str, cache: DiskCache | None = No
     samples: list[Sample] = []
     kinds: list[Kind] = []
     skipped: list[str] = []
-    changed = 0
+    changed = turned = 0
     for sample, decoded in iter_decoded(source, limit):
         if isinstance(decoded, SampleError):
             skipped.append(str(decoded))
@@ -72,12 +72,13 @@ def load(source: Source, memory_mb: int, name: str, cache: DiskCache | None = No
         store.add(image)
         samples.append(sample)
         kinds.append(kind_of(decoded.pixels))
+        turned += decoded.orientation != 1
         changed += image.shape[:2] != decoded.size_hw
         if store.bytes > SLACK * store.room_mb * MB:
             break
     if not samples:
         raise DatasetError(f"{name} {source.root}: no usable image; {skipped[0] if skipped else 'it has no images'}")
-    notes = _notes(source, store, name, len(samples) + len(skipped))
+    notes = (*_notes(source, store, name, len(samples) + len(skipped)), *turned_note(name, turned, len(samples)))
     return _of_one_kind(store.images(), samples, kinds, skipped, notes, changed)
 
 
@@ -132,6 +133,11 @@ def _notes(source: Source, store: PixelStore, name: str, looked_at: int) -> tupl
             setting = "cache_mb" if store.cache else "memory_mb"
             notes.append(f"{name}: {looked_at:,} of {total:,} images are used, as many as {setting} has room for")
     return tuple(notes)
+
+
+def turned_note(name: str, turned: int, total: int) -> list[str]:
+    """What to say about images that are stored turned; nothing without any."""
+    return [f"{name}: {turned:,} of {total:,} images are stored turned (EXIF orientation): used upright"] * bool(turned)
 
 
 def _of_one_kind(

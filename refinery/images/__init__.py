@@ -1,0 +1,1 @@
+"""Image files: pixels as they are displayed, everything else kept as it was, or left out because it became false."""
