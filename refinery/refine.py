@@ -23,18 +23,21 @@ from refinery.formats._source import Sink, Source, require_input
 from refinery.formats._tar_samples import held_bytes
 from refinery.image import to_float
 from refinery.journal import Journal, Line
+from refinery.processor import cores, memory_bytes
 from refinery.runtime import tiling
 from refinery.runtime.batching import refine_images
 from refinery.runtime.fit import Fit
 from refinery.runtime.latent import latents_of
 from refinery.runtime.room import out_of_memory
-from refinery.runtime.session import Session, cores
+from refinery.runtime.session import Session
 from refinery.sample import Sample
 from refinery.work import RefineOptions, Work
 
 CHUNK_SAMPLES = 64
 CHUNK_PIXELS = 4_000_000
 CHUNK_BYTES = 64 << 20
+BYTES_A_PIXEL = 768
+"""Of a batch in the model: three layers of 64 features in fp32."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -105,6 +108,12 @@ def chunk_size(source: Source) -> int:
     except SampleError:
         return 8
     return max(1, min(CHUNK_SAMPLES, CHUNK_PIXELS // (height * width)))
+
+
+def streams_for(chunk_samples: int) -> int:
+    """Batches that run at the same time: no more than cores, images in a chunk, and what half of the memory holds."""
+    batch_bytes = BYTES_A_PIXEL * (CHUNK_PIXELS // chunk_samples)
+    return max(1, min(cores(), chunk_samples, memory_bytes() // 2 // batch_bytes))
 
 
 def prepare_part(source: Source, chunk: list[Sample], options: RefineOptions) -> tuple[list[Work], list[Sample]]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +22,7 @@ from numpy.typing import NDArray
 from refinery.artifact import Artifact
 from refinery.config import Provider, RefinePrecision
 from refinery.errors import MissingExtraError, ModelError, ProviderError
-from refinery.processor import is_slow_in_bf16
+from refinery.processor import cores, is_slow_in_bf16
 from refinery.runtime import gpu
 from refinery.runtime.binding import BoundRunner, Lane
 from refinery.runtime.fit import Fit
@@ -89,11 +87,6 @@ def _open(artifact: Artifact, provider: Provider, precision: RefinePrecision, th
     )
 
 
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _offered(name: ProviderName, precision: RefinePrecision) -> bool:
     """Whether `auto` should try this provider: it is there, and does what is asked."""
     if name == "cuda":
@@ -151,7 +144,13 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int,
     if precision == "fp16":
         raise ProviderError(f"the openvino provider {_NO_HALF}")
     core = _import_openvino().Core()
-    able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError as error:
+        raise ProviderError(
+            f"OpenVINO finds no CPU to run on ({_first_line(error)}); use --provider cpu, or install it again: "
+            "pip install --force-reinstall openvino"
+        ) from error
     if precision == "bf16" and not able:
         raise ProviderError("this CPU has no bf16 instructions; use --precision fp32 or auto")
     wanted = precision == "bf16" or (precision == "auto" and not is_slow_in_bf16())
@@ -160,6 +159,7 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int,
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[chosen],
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
+        "COMPILATION_NUM_THREADS": threads,
     }
     try:
         compiled = core.compile_model(core.read_model(artifact.model, b""), "CPU", settings)
@@ -171,16 +171,23 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int,
 
 
 def _import_openvino() -> Any:
-    """OpenVINO without its telemetry: from a process of its own it would tell Google Analytics of every import.
-
-    Raises MissingExtraError.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not to be imported
+    """OpenVINO; its telemetry is off since refinery was imported. Raises MissingExtraError, ProviderError."""
     try:
         import openvino
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "openvino":
+            raise _broken_openvino(error) from error
         raise MissingExtraError("provider openvino needs the package openvino; pip install openvino") from error
+    except Exception as error:  # a package that does not import may raise anything
+        raise _broken_openvino(error) from error
     return openvino
+
+
+def _broken_openvino(error: Exception) -> ProviderError:
+    return ProviderError(
+        f"the package openvino cannot be imported ({_first_line(error)}); pip install --force-reinstall openvino, or "
+        "use --provider cpu"
+    )
 
 
 _OPENERS = {"tensorrt": _open_tensorrt, "cuda": _open_cuda, "openvino": _open_openvino, "cpu": _open_cpu}
@@ -233,6 +240,8 @@ def _onnxruntime(artifact: Artifact, providers: Sequence[tuple[str, dict[str, An
         with contextlib.redirect_stdout(io.StringIO()):  # it prints when a provider does not start
             return onnxruntime.InferenceSession(artifact.model, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime raises its own classes
+        if any(word in str(error).lower() for word in ("resource temporarily unavailable", "pthread")):
+            raise  # no thread can be started: that is not the model's
         raise ModelError(
             f"{artifact.path}: ONNX Runtime cannot run it ({_first_line(error)}); export it again"
         ) from error
