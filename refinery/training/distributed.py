@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, TCPStore
+from torch.distributed.distributed_c10d import PrefixStore
 
 from refinery.errors import ProviderError, UsageError
 
@@ -116,7 +117,7 @@ def meet(place: Place, patience_s: float, say: Callable[[str], None]) -> Any:
             missing = [rank for rank in range(place.processes) if not fresh.check([f"here {rank}"])]
             if not missing:
                 return fresh
-        except dist.DistNetworkError:
+        except (dist.DistNetworkError, OSError):
             if place.opens:
                 raise
             store, missing = None, [0]
@@ -133,8 +134,11 @@ def meet(place: Place, patience_s: float, say: Callable[[str], None]) -> Any:
 
 
 def _open_store(place: Place) -> Any:
+    """Raises OSError where nobody listens yet: asked first, since torch would print a page of its own about that."""
+    if not place.opens:
+        socket.create_connection((place.host, place.port), LOOK_UP_S).close()
     limit = PATIENCE if place.opens else datetime.timedelta(seconds=LOOK_UP_S)
-    store = TCPStore(
+    store = dist.TCPStore(  # type: ignore[attr-defined]  # torch does not list it
         place.host, place.port, place.processes, place.opens, limit, wait_for_workers=False, multi_tenant=True
     )
     store.set_timeout(PATIENCE)
