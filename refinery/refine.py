@@ -30,7 +30,7 @@ from refinery.runtime.fit import Fit
 from refinery.runtime.latent import latents_of
 from refinery.runtime.room import out_of_memory
 from refinery.runtime.session import Session
-from refinery.sample import Sample
+from refinery.sample import FloatArray, Sample
 from refinery.work import RefineOptions, Work
 
 CHUNK_SAMPLES = 64
@@ -172,6 +172,7 @@ def refine_chunk(
 
     Raises ModelError when the model does not run, not even on one image alone.
     """
+    _refuse_other_sizes(chunk, session.fit)
     _refuse_too_large(chunk, session.fit)
     usable = [work for work in chunk if not work.error]
     images = [work.synthetic for work in usable if work.synthetic is not None]
@@ -179,7 +180,7 @@ def refine_chunk(
     latents = latents_of(keys, session.latent, options.seed, variants) if session.latent else None
     try:
         refined_images = refine_images(
-            session.run, images, options.batch_size, streams, latents, session.fit, session.room
+            session.run, images, session.batch or options.batch_size, streams, latents, session.fit, session.room
         )
     except RefineryError:
         raise
@@ -189,9 +190,11 @@ def refine_chunk(
                 f"the model ran out of memory on a single image ({usable[0].sample.image}, or one soon after it); "
                 "close other programs, use --workers 1, or refine smaller images"
             ) from error
+        failing = _first_failing(session, images, options, latents)
+        height, width = images[failing].shape[:2]
         raise ModelError(
-            f"the model failed on {usable[0].sample.image} ({' '.join(str(error).split())[:200]}); "
-            "try --provider cpu, or export it again"
+            f"the model failed on {usable[failing].sample.image}, {width}x{height} px "
+            f"({' '.join(str(error).split())[:200]}); try --provider cpu, or export it again"
         ) from error
     for work, refined in zip(usable, refined_images, strict=True):
         if np.isfinite(refined).all():
@@ -199,6 +202,30 @@ def refine_chunk(
         else:
             work.error = f"{work.sample.image}: the refiner made NaN or infinite pixels of it; train or export it again"
     return chunk
+
+
+def _first_failing(
+    session: Session, images: list[FloatArray], options: RefineOptions, latents: list[FloatArray] | None
+) -> int:
+    """Which of some images, refined each by itself, is the first that the model fails on; 0 where none is."""
+    for index, image in enumerate(images):
+        latent, size = latents and latents[index : index + 1], session.batch or options.batch_size
+        try:
+            refine_images(session.run, [image], size, latents=latent, fit=session.fit)
+        except Exception:  # each provider raises its own classes
+            return index
+    return 0
+
+
+def _refuse_other_sizes(chunk: list[Work], fit: Fit) -> None:
+    for work in chunk:
+        if work.synthetic is not None and not work.error and not fit.takes(work.synthetic.shape[:2]):
+            height, width = work.synthetic.shape[:2]
+            only = "x".join(str(side or "any") for side in reversed(fit.fixed_hw))
+            work.error = (
+                f"{work.sample.image}: {width}x{height} px; the model takes {only} px only, which its ONNX file fixes; "
+                "export it with free height and width, or resize the image with its labels"
+            )
 
 
 def _refuse_too_large(chunk: list[Work], fit: Fit) -> None:

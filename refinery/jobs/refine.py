@@ -301,10 +301,14 @@ def _describe(config: RefineConfig, source: Source, total: int, model: Artifact,
     may_move = f"{config.max_drift} (--max-drift); a sample that fails is {on_drift[config.on_drift]}"
     return {
         "input": f"{shown(config.source)}: {samples} ({source.layout}){each if config.variants > 1 else ''}",
-        "model": f"{model.path} ({model.manifest.method}, {model.manifest.channels} channel(s))",
+        "model": f"{model.path} ({', '.join(filter(None, [*_known(model), model.fixes()]))})",
         "provider": f"{session.provider}, {session.precision}",
         "labels may move": may_move if config.check else "not checked",
     }
+
+
+def _known(model: Artifact) -> tuple[str, str]:
+    return model.manifest.method, f"{model.manifest.channels} channel(s)"
 
 
 def _count_lines(journal: Journal) -> int:

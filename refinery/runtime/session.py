@@ -49,6 +49,8 @@ class Session:
     """How many latent numbers it takes beside each image."""
     fit: Fit = field(default_factory=Fit)
     """What sizes it takes, and how far it sees."""
+    batch: int = 0
+    """How many images it takes at once, where its file fixes that; 0: any number."""
     room: Room = field(default_factory=Room)
     """How much goes in at once, found out by what failed."""
 
@@ -65,8 +67,9 @@ def open_session(
     """
     opened = _open(artifact, provider, precision, threads or cores(), streams)
     known = artifact.manifest
-    fit = Fit(known.size_multiple, known.min_side_px, known.receptive_field_px, known.cell_px)
-    return replace(opened, latent=known.latent, fit=fit)
+    least_px = min([known.min_side_px, *filter(None, artifact.fixed_hw)])
+    fit = Fit(known.size_multiple, least_px, known.receptive_field_px, known.cell_px, artifact.fixed_hw)
+    return replace(opened, latent=known.latent, fit=fit, batch=artifact.fixed_batch)
 
 
 def _open(artifact: Artifact, provider: Provider, precision: RefinePrecision, threads: int, streams: int) -> Session:
