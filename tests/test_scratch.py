@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +24,10 @@ def nowhere(monkeypatch):
 def test_it_lies_beside_the_output_while_it_is_needed(tmp_path, output):
     with scratch(tmp_path / output):
         folder = tempfile.gettempdir()
-        assert os.path.dirname(folder) == str(tmp_path)
+        assert Path(folder).parent == tmp_path
         assert os.environ["TMPDIR"] == folder
         tempfile.NamedTemporaryFile(delete=False).close()
-    assert os.listdir(tmp_path) == []
+    assert not any(tmp_path.iterdir())
     assert "TMPDIR" not in os.environ
     with pytest.raises(FileNotFoundError):
         tempfile.gettempdir()
@@ -36,11 +37,11 @@ def test_it_lies_beside_the_output_while_it_is_needed(tmp_path, output):
 def test_it_is_gone_after_an_error_too(tmp_path):
     with pytest.raises(ZeroDivisionError), scratch(tmp_path / "out"):
         raise ZeroDivisionError
-    assert os.listdir(tmp_path) == []
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_usual_folder_is_taken_where_there_is_one(tmp_path):
     before = tempfile.gettempdir()
     with scratch(tmp_path / "out"):
         assert tempfile.gettempdir() == before
-        assert os.listdir(tmp_path) == []
+        assert not any(tmp_path.iterdir())

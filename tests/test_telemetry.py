@@ -78,7 +78,8 @@ def test_the_switches_are_set_before_any_other_package_is_imported_and_for_child
         "import refinery, os, subprocess, sys\n"
         "heavy = {'onnxruntime', 'openvino', 'torch', 'numpy', 'onnx'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "subprocess.run([sys.executable, '-c', 'import os; print(os.environ[\"ORT_DISABLE_TELEMETRY\"])'], check=True)\n"
+        "child = 'import os; print(os.environ[\"ORT_DISABLE_TELEMETRY\"])'\n"
+        "subprocess.run([sys.executable, '-c', child], check=True)\n"
         "import openvino_telemetry\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -67,8 +67,7 @@ def open_session(
     """
     opened = _open(artifact, provider, precision, threads or cores(), streams)
     known = artifact.manifest
-    least_px = min([known.min_side_px, *filter(None, artifact.fixed_hw)])
-    fit = Fit(known.size_multiple, least_px, known.receptive_field_px, known.cell_px, artifact.fixed_hw)
+    fit = Fit(known.size_multiple, known.min_side_px, known.receptive_field_px, known.cell_px, artifact.fixed_hw)
     return replace(opened, latent=known.latent, fit=fit, batch=artifact.fixed_batch)
 
 
@@ -162,7 +161,6 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int,
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[chosen],
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
-        "COMPILATION_NUM_THREADS": threads,
     }
     try:
         compiled = core.compile_model(core.read_model(artifact.model, b""), "CPU", settings)
@@ -251,4 +249,6 @@ def _onnxruntime(artifact: Artifact, providers: Sequence[tuple[str, dict[str, An
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    """What an error says first, behind the places in OpenVINO's sources that it came through."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line[:200] for line in lines if line and not line.startswith("Exception from")), type(error).__name__)
