@@ -10,7 +10,17 @@ from types import FrameType
 
 import typer
 
-from refinery.cli._ending import FAILED, INTERRUPT_CODE, INTERRUPTED, complain, drop_stdout, sentence, unwritten
+from refinery.cli._ending import (
+    FAILED,
+    INTERRUPT_CODE,
+    INTERRUPTED,
+    OUT_OF_THREADS,
+    complain,
+    drop_stdout,
+    lacks_threads,
+    sentence,
+    unwritten,
+)
 from refinery.cli._start import asked_to_heed
 from refinery.errors import RefineryError
 from refinery.report.terminal import TerminalObserver
@@ -27,7 +37,7 @@ def command(debug: bool) -> Iterator[TerminalObserver]:
             with observer:
                 yield observer
         except RefineryError as error:
-            complain(str(error), debug)
+            complain(OUT_OF_THREADS if lacks_threads(error) else str(error), debug)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             complain(INTERRUPTED)

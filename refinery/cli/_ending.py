@@ -65,6 +65,14 @@ def drop_stdout() -> None:
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
+def lacks_threads(error: BaseException) -> bool:
+    """Whether something failed since no thread or process could be started, whatever was made of that on the way."""
+    return any(
+        (isinstance(cause, OSError) and cause.errno == errno.EAGAIN) or _has(str(cause).lower(), _THREAD_WORDS, cause)
+        for cause in _causes(error)
+    )
+
+
 def _of_the_machine(error: BaseException) -> str | None:
     """Memory, threads or temporary folder that ran out, also where a library has wrapped that error; None: neither."""
     for cause in _causes(error):
@@ -72,7 +80,7 @@ def _of_the_machine(error: BaseException) -> str | None:
         number = cause.errno if isinstance(cause, OSError) else None
         if isinstance(cause, MemoryError) or number == errno.ENOMEM or _has(said, _MEMORY_WORDS, cause):
             return OUT_OF_MEMORY
-        if number == errno.EAGAIN or _has(said, _THREAD_WORDS, cause):
+        if lacks_threads(cause):
             return OUT_OF_THREADS
         if isinstance(cause, FileNotFoundError) and "no usable temporary directory" in said:
             return NO_TEMPORARY_FOLDER.format(said.partition(" in ")[2].strip("[]").replace("'", ""))

@@ -241,8 +241,6 @@ def _onnxruntime(artifact: Artifact, providers: Sequence[tuple[str, dict[str, An
         with contextlib.redirect_stdout(io.StringIO()):  # it prints when a provider does not start
             return onnxruntime.InferenceSession(artifact.model, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime raises its own classes
-        if any(word in str(error).lower() for word in ("resource temporarily unavailable", "pthread")):
-            raise  # no thread can be started: that is not the model's
         raise ModelError(
             f"{artifact.path}: ONNX Runtime cannot run it ({_first_line(error)}); export it again"
         ) from error

@@ -8,7 +8,6 @@ import errno
 import json
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -21,9 +20,9 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from models import blur, write_artifact
 from stream import error_of, refinery, start, tree_of, write_refiner, write_scenes
 from tiny import SIMGAN, datasets
+from watched import CAN_WATCH, run_without_threads
 
 from refinery.cli import _ending
 from refinery.errors import DatasetError
@@ -88,7 +87,7 @@ def rows() -> list[list[str]]:
     ]
 
 
-def tests_of(file: str) -> set[str]:
+def names_in(file: str) -> set[str]:
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
@@ -101,7 +100,7 @@ def test_every_row_of_the_table_names_tests_that_exist(row):
     named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", tests)
     assert named
     for file, name in named:
-        assert name in tests_of(file), f"{file} has no {name}"
+        assert name in names_in(file), f"{file} has no {name}"
 
 
 # Standard output and standard error
@@ -461,23 +460,13 @@ def test_an_error_that_nobody_foresaw_is_a_bug_in_one_line():
     assert _ending.broken_package(DatasetError("no")) is None
 
 
-def one_thread_only() -> None:
-    """No further thread or process for this user; root has no such limit, and becomes nobody."""
-    if os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-
-
-def test_a_limit_of_threads_is_one_line_with_the_cure():
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
-        source, model = write_scenes(Path(folder) / "in", 3), write_artifact(Path(folder) / "model", blur())
-        process = start(*refining((source, model), Path(folder) / "out"), preexec_fn=one_thread_only)
-        stderr = process.communicate(timeout=60)[1]
-    assert process.returncode == 1, stderr
-    assert errors(stderr) == ["error: " + _ending.OUT_OF_THREADS]
+@pytest.mark.skipif(not CAN_WATCH, reason="the limit is made by seccomp, on Linux")
+@pytest.mark.parametrize("provider", ["cpu", "openvino", "auto"])
+def test_a_limit_of_threads_is_one_line_with_the_cure(job, tmp_path, provider):
+    arguments = ("refine", job[0], "--out", tmp_path / "out", "--model", job[1], "--provider", provider)
+    done = run_without_threads("-m", "refinery", *map(str, arguments))
+    assert done.returncode == 1, done.stderr
+    assert errors(done.stderr) == ["error: " + _ending.OUT_OF_THREADS]
 
 
 # Packages that are not what they should be
