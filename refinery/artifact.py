@@ -79,17 +79,27 @@ class ProbeFiles:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A refiner ready to be run: its file, what is known about it, and the bytes as they were checked."""
+    """A refiner ready to be run: its file, what is known about it, and the bytes as they were checked.
+
+    fixed_batch, fixed_hw: what the ONNX file fixes of its input; 0: left open, as `refinery export` leaves all three.
+    """
 
     path: Path
     manifest: Manifest
     model: bytes = field(repr=False)
     probe: ProbeFiles | None = None
+    fixed_batch: int = 0
+    fixed_hw: tuple[int, int] = (0, 0)
 
     @property
     def sha256(self) -> str:
         """Hash of the ONNX file: part of a job's identity."""
         return hashlib.sha256(self.model).hexdigest()
+
+    def fixes(self) -> str:
+        """What of its input the file fixes, in words; empty: nothing."""
+        size = f"{_size(self.fixed_hw)} px only" if any(self.fixed_hw) else ""
+        return ", ".join(filter(None, [size, f"{self.fixed_batch} at once" if self.fixed_batch else ""]))
 
 
 def resolve(path: str | Path) -> Path:
@@ -132,7 +142,7 @@ def load(path: str | Path) -> Artifact:
     if manifest.model_sha256 not in ("", hashlib.sha256(model).hexdigest()):
         raise ModelError(f"{file}: is not the file its {MANIFEST_FILE} describes (hash differs); export the run again")
     probe = _read_probe(file.parent, manifest.probe) if manifest.probe else None
-    return Artifact(file, manifest, model, probe)
+    return Artifact(file, manifest, model, probe, shape.batch, shape.size_hw)
 
 
 def write_probe(folder: Path, probe: ProbeFiles) -> dict[str, Any]:
@@ -156,11 +166,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Channels of the images that a model takes and makes (0: left open), and of latent numbers it takes."""
+    """Channels of the images that a model takes and makes, how many latent numbers, images and px; 0: left open."""
 
     channels: int
     out_channels: int
     latent: int
+    batch: int = 0
+    size_hw: tuple[int, int] = (0, 0)
 
 
 def inspect_onnx(model: bytes, name: Path | str) -> ModelShape:
@@ -177,7 +189,14 @@ def inspect_onnx(model: bytes, name: Path | str) -> ModelShape:
         _image_channels(inputs[0], name),
         _image_channels(graph.output[0], name, "output"),
         _latent_numbers(inputs[1], name) if noisy else 0,
+        *_fixed(inputs[0]),
     )
+    makes = _fixed(graph.output[0])
+    if any(made and made != taken for made, taken in zip(makes[1], shape.size_hw, strict=True)):
+        raise ModelError(
+            f"{name}: makes images of {_size(makes[1])} px of {_size(shape.size_hw)} px; a refiner keeps height and "
+            "width"
+        )
     for verb, channels in (("takes", shape.channels), ("makes", shape.out_channels)):
         if channels not in (0, 1, 3):
             raise ModelError(f"{name}: {verb} {channels} channels; refinery refines gray (1) and colour (3) images")
@@ -209,6 +228,8 @@ def _safe_graph(model: bytes, name: Path | str) -> Any:
 
     try:
         proto = onnx.load_model_from_string(model)
+    except AttributeError:  # another package that is called onnx
+        raise
     except Exception as error:  # protobuf raises its own classes
         raise ModelError(f"{name}: not an ONNX file; export one with `refinery export`") from error
     if proto.functions:
@@ -229,10 +250,39 @@ def _inputs(graph: Any) -> list[Any]:
 
 def _image_channels(value: Any, name: Path | str, what: str = "input") -> int:
     """Channels of a value that is a batch of images, 0 if left open. Raises ModelError for other values."""
-    dims = value.type.tensor_type.shape.dim
-    if ((what == "input" or dims) and len(dims) != 4) or value.type.tensor_type.elem_type != _ONNX_FLOAT:
-        raise ModelError(f"{name}: its {what} is not a float image batch (batch, channels, height, width)")
+    dims, kind = value.type.tensor_type.shape.dim, value.type.tensor_type.elem_type
+    if ((what == "input" or dims) and len(dims) != 4) or kind != _ONNX_FLOAT:
+        sides = ", ".join(str(dim.dim_param or dim.dim_value or "?") for dim in dims)
+        raise ModelError(
+            f"{name}: its {what} is not a float image batch (batch, channels, height, width) but {_kind(kind)} "
+            f"({sides}); export it with float32 ends"
+        )
+    if dims and dims[1].dim_value not in (1, 3) and dims[3].dim_value in (1, 3):
+        raise ModelError(
+            f"{name}: its {what} has channels last (batch, height, width, channels); refinery runs models of (batch, "
+            "channels, height, width): export it with a transpose at both ends"
+        )
     return int(dims[1].dim_value) if dims else 0
+
+
+def _fixed(value: Any) -> tuple[int, tuple[int, int]]:
+    """Images a batch, and height and width, that a value of (batch, channels, height, width) fixes; 0: left open."""
+    dims = value.type.tensor_type.shape.dim
+    if not dims:
+        return 0, (0, 0)
+    return int(dims[0].dim_value), (int(dims[2].dim_value), int(dims[3].dim_value))
+
+
+def _size(size_hw: tuple[int, int]) -> str:
+    """Width by height, with what is left open as `any`."""
+    return "x".join(str(side or "any") for side in reversed(size_hw))
+
+
+def _kind(number: int) -> str:
+    """What ONNX calls a type of values."""
+    from onnx import TensorProto
+
+    return str(TensorProto.DataType.Name(number)).lower()
 
 
 def _latent_numbers(value: Any, name: Path | str) -> int:

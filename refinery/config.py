@@ -66,8 +66,9 @@ class TrainConfig:
     """Steps between checkpoints to resume from."""
     patience: int = 8
     """Stop after this many evaluations in a row that brought no better refiner; 0: never."""
-    memory_mb: int = 4096
-    """Decoded images kept in memory, per side; those of a larger dataset are kept on disk while training runs."""
+    memory_mb: int = 0
+    """Decoded images kept in memory, per side; those of a larger dataset are kept on disk while training runs. 0: 4096,
+    or an eighth of the memory that this process may use (the machine's, or its container's limit) if that is less."""
     cache_mb: int = 20480
     """Decoded images kept on disk, per side; a larger dataset is sampled evenly down to this."""
     balance: str = "none"
@@ -90,6 +91,8 @@ class TrainConfig:
     """Train a label probe when the refiner is done; it goes into the artifact and judges labels while refining."""
     probe_steps: int = 0
     """Steps of each of its networks; 0: chosen by image size."""
+    wait_minutes: float = 10.0
+    """How long a distributed run waits for its other processes to begin."""
     match_real: int = 0
     """For each synthetic image of a batch take the most similar in layout of this many drawn real ones; 0: any."""
 
@@ -103,7 +106,7 @@ class TrainConfig:
             log_every=1,
             eval_every=1,
             checkpoint_every=1,
-            memory_mb=1,
+            memory_mb=0,
             cache_mb=1,
             first_samples=8,
             patience=0,
@@ -112,6 +115,7 @@ class TrainConfig:
             match_real=0,
             guide_steps=0,
             probe_steps=0,
+            wait_minutes=0,
         )
 
 
@@ -153,6 +157,8 @@ class RefineConfig:
     """An input that changed since the job began is an error; otherwise the output is brought up to date."""
     verify: bool = False
     """Read and hash input and output again; otherwise files of the same size and times count as unchanged."""
+    exit_zero: bool = False
+    """Exit with 0, not 3, where samples failed their label check or were rejected: for schedulers that know only 0."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")

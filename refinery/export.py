@@ -33,9 +33,11 @@ from refinery.artifact import (
     write_probe,
 )
 from refinery.errors import ModelError, OutputError
+from refinery.processor import cores
 from refinery.registry import find
 from refinery.runtime.fit import Fit
 from refinery.training import checkpoint
+from refinery.training.device import share_cores
 from refinery.training.probe import TrainedProbe, TrainedView
 
 OPSET = 18
@@ -51,6 +53,7 @@ def export_checkpoint(
     Raises ModelError when the ONNX model differs from torch by more than `tolerance` ([-1, 1] units) on any shape;
     nothing is written then.
     """
+    share_cores()
     state = checkpoint.load(path)
     refiner = rebuild(state)
     channels = state["channels"]
@@ -136,7 +139,7 @@ def _forget_where(graph: Any) -> None:
 
 def measure_parity(model: bytes, refiner: nn.Module, channels: int) -> dict[str, float]:
     """Largest |ONNX Runtime CPU - torch fp32| by input shape, on uniform noise in [-1, 1] and normal latent numbers."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = _session(model)
     generator = np.random.default_rng(0)
     parity: dict[str, float] = {}
     fit, latent = Fit(int(getattr(refiner, "size_multiple", 1)), _least_side(refiner)), _latent(refiner)
@@ -150,6 +153,12 @@ def measure_parity(model: bytes, refiner: nn.Module, channels: int) -> dict[str,
         got = session.run(None, given)[0]
         parity[f"{batch}x{channels}x{height}x{width}"] = float(np.abs(got - expected).max())
     return parity
+
+
+def _session(model: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()  # left open, it would be one for each core of the machine
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _latent(refiner: nn.Module) -> int:
@@ -202,7 +211,7 @@ def _view_to_onnx(name: str, view: TrainedView, tolerance: float) -> bytes:
     _forget_where(proto.graph)
     proto.producer_name, proto.producer_version = "refinery", refinery.__version__
     model: bytes = proto.SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = _session(model)
     with torch.inference_mode():
         expected = [answers.numpy() for answers in folds(torch.from_numpy(noise))]
     for got, want in zip(session.run(names, {INPUT: noise}), expected, strict=True):

@@ -30,18 +30,21 @@ from refinery.formats._stamp import Stamp
 from refinery.formats._tar_samples import held_bytes
 from refinery.image import to_float
 from refinery.journal import Journal, Line
+from refinery.processor import cores, memory_bytes
 from refinery.runtime import tiling
 from refinery.runtime.batching import refine_images
 from refinery.runtime.fit import Fit
 from refinery.runtime.latent import latents_of
 from refinery.runtime.room import out_of_memory
-from refinery.runtime.session import Session, cores
-from refinery.sample import Sample
+from refinery.runtime.session import Session
+from refinery.sample import FloatArray, Sample
 from refinery.work import RefineOptions, Work
 
 CHUNK_SAMPLES = 64
 CHUNK_PIXELS = 4_000_000
 CHUNK_BYTES = 64 << 20
+BYTES_A_PIXEL = 768
+"""Of a batch in the model: three layers of 64 features in fp32."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -143,6 +146,12 @@ class Done:
 ChunkItem = Sample | Done
 
 
+def streams_for(chunk_samples: int) -> int:
+    """Batches that run at the same time: no more than cores, images in a chunk, and what half of the memory holds."""
+    batch_bytes = BYTES_A_PIXEL * (CHUNK_PIXELS // chunk_samples)
+    return max(1, min(cores(), chunk_samples, memory_bytes() // 2 // batch_bytes))
+
+
 def prepare_part(source: Source, chunk: list[ChunkItem], options: RefineOptions) -> tuple[list[Work], list[ChunkItem]]:
     """Prepare samples until they hold CHUNK_PIXELS or CHUNK_BYTES, and say which are left.
 
@@ -203,6 +212,7 @@ def refine_chunk(
 
     Raises ModelError when the model does not run, not even on one image alone.
     """
+    _refuse_other_sizes(chunk, session.fit)
     _refuse_too_large(chunk, session.fit)
     usable = [work for work in chunk if not work.error and work.line is None]
     images = [work.synthetic for work in usable if work.synthetic is not None]
@@ -210,7 +220,7 @@ def refine_chunk(
     latents = latents_of(keys, session.latent, options.seed, variants) if session.latent else None
     try:
         refined_images = refine_images(
-            session.run, images, options.batch_size, streams, latents, session.fit, session.room
+            session.run, images, session.batch or options.batch_size, streams, latents, session.fit, session.room
         )
     except RefineryError:
         raise
@@ -220,9 +230,11 @@ def refine_chunk(
                 f"the model ran out of memory on a single image ({usable[0].sample.image}, or one soon after it); "
                 "close other programs, use --workers 1, or refine smaller images"
             ) from error
+        failing = _first_failing(session, images, options, latents)
+        height, width = images[failing].shape[:2]
         raise ModelError(
-            f"the model failed on {usable[0].sample.image} ({' '.join(str(error).split())[:200]}); "
-            "try --provider cpu, or export it again"
+            f"the model failed on {usable[failing].sample.image}, {width}x{height} px "
+            f"({' '.join(str(error).split())[:200]}); try --provider cpu, or export it again"
         ) from error
     for work, refined in zip(usable, refined_images, strict=True):
         if np.isfinite(refined).all():
@@ -230,6 +242,30 @@ def refine_chunk(
         else:
             work.error = f"{work.sample.image}: the refiner made NaN or infinite pixels of it; train or export it again"
     return chunk
+
+
+def _first_failing(
+    session: Session, images: list[FloatArray], options: RefineOptions, latents: list[FloatArray] | None
+) -> int:
+    """Which of some images, refined each by itself, is the first that the model fails on; 0 where none is."""
+    for index, image in enumerate(images):
+        latent, size = latents and latents[index : index + 1], session.batch or options.batch_size
+        try:
+            refine_images(session.run, [image], size, latents=latent, fit=session.fit)
+        except Exception:  # each provider raises its own classes
+            return index
+    return 0
+
+
+def _refuse_other_sizes(chunk: list[Work], fit: Fit) -> None:
+    for work in chunk:
+        if work.synthetic is not None and not work.error and not fit.takes(work.synthetic.shape[:2]):
+            height, width = work.synthetic.shape[:2]
+            only = "x".join(str(side or "any") for side in reversed(fit.fixed_hw))
+            work.error = (
+                f"{work.sample.image}: {width}x{height} px; the model takes {only} px only, which its ONNX file fixes; "
+                "export it with free height and width, or resize the image with its labels"
+            )
 
 
 def _refuse_too_large(chunk: list[Work], fit: Fit) -> None:

@@ -18,7 +18,8 @@ import pytest
 import typer
 from stream import error_of, manifest, refine, refinery, start, write_refiner, write_scenes
 
-from refinery.cli import _signals, main
+from refinery.cli import main
+from refinery.cli._command import signals
 from refinery.report.terminal import TerminalObserver
 
 COMMANDS = ("train", "refine", "export", "inspect")
@@ -285,7 +286,7 @@ def test_nobody_is_told_that_refinery_runs(job):
 def stops() -> Iterator[TerminalObserver]:
     """The command line's way with signals, as long as a test lasts."""
     observer = TerminalObserver()
-    with _signals(observer):
+    with signals(observer):
         yield observer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from test_train import same_tensors, state
 from tiny import SIMGAN, datasets, train_config
 
-from refinery.errors import UsageError
+from refinery.errors import ProviderError, UsageError
 from refinery.jobs.train import train
 from refinery.training import distributed
 from refinery.training.optimizing import make_optimizer, update
@@ -113,3 +114,51 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "agreed", lambda value: value)
     with pytest.raises(UsageError, match=r"--batch-size 4: cannot be shared evenly by 3 processes"):
         train(train_config(tmp_path, "shared", guide_steps=0), SIMGAN)
+
+
+ALONE = [{}, {"WORLD_SIZE": ""}, {"WORLD_SIZE": "1"}, {"WORLD_SIZE": " 1 ", "RANK": "0"}]
+
+
+@pytest.mark.parametrize("environment", ALONE)
+def test_an_empty_world_size_is_none(environment):
+    assert distributed.place_among_others(environment) is None
+
+
+TWO = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
+SENSELESS = {
+    "not a number": ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'; expected a whole number"),
+    "none": ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
+    "below none": ({"WORLD_SIZE": "-2"}, "WORLD_SIZE is '-2'"),
+    "no rank": ({"RANK": ""}, "RANK is not set"),
+    "a rank beyond": ({"RANK": "2"}, "RANK is 2, but WORLD_SIZE is 2"),
+    "no address": ({"MASTER_ADDR": ""}, "MASTER_ADDR is not set"),
+    "no port": ({"MASTER_PORT": "http"}, "MASTER_PORT is 'http'"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), SENSELESS.values(), ids=SENSELESS)
+def test_an_environment_that_makes_no_sense_is_one_line(change, message):
+    with pytest.raises(UsageError, match=message):
+        distributed.place_among_others({**TWO, **change})
+
+
+def test_who_meets_where():
+    assert distributed.place_among_others(TWO) == distributed.Place(1, 2, "10.0.0.1", 29500, False)
+    first = {**TWO, "RANK": "0"}
+    assert distributed.place_among_others(first) == distributed.Place(0, 2, "10.0.0.1", 29500, True)
+    torchruns = distributed.place_among_others({**first, "TORCHELASTIC_USE_AGENT_STORE": "True"})
+    assert torchruns == distributed.Place(0, 2, "10.0.0.1", 29500, False)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize(("rank", "missing"), [(0, "process 1, 2 of 3"), (1, "process 0 of 3")])
+def test_waiting_for_processes_that_never_come_says_for_whom_and_ends(rank, missing, monkeypatch):
+    monkeypatch.setattr(distributed, "QUIET_S", 0)
+    port, said = free_port(), []
+    with pytest.raises(ProviderError, match=f"waited 0.005 minutes for {missing}.* at 127.0.0.1:{port}; start"):
+        distributed.meet(distributed.Place(rank, 3, "127.0.0.1", port, rank == 0), 0.3, said.append)
+    assert said == [f"waiting for {missing} (RANK, from 0) at 127.0.0.1:{port}"]

@@ -14,8 +14,8 @@ from refinery.errors import OutputError
 from refinery.formats._parts import Packed
 from refinery.formats._source import Source
 from refinery.journal import Journal
+from refinery.processor import cores
 from refinery.refine import ahead, chunked
-from refinery.runtime.session import cores
 from refinery.sample import Sample
 
 LINES_AT_ONCE = 64

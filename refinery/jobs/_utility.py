@@ -21,6 +21,7 @@ from refinery.jobs._utility_data import Canvas, Photographed, Rendered, read_pho
 from refinery.jobs._utility_looks import more_looks
 from refinery.labels import open_labels
 from refinery.runtime.probe_views import canvas_size
+from refinery.training.device import share_cores
 from refinery.utility.arms import Pool, Trial, gathered
 from refinery.utility.compare import Photos
 from refinery.utility.datasets import targets_of
@@ -47,6 +48,7 @@ def measure_utility(
     Raises RefineryError.
     """
     started = time.monotonic()
+    share_cores()
     data = _read(config, job, synthetic, refined, overrides, observer)
     recipe = Recipe(config.utility_steps, _batch(data.canvas), WIDTH)
     seeds = range(config.seed, config.seed + config.utility_seeds)

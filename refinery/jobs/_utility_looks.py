@@ -21,8 +21,8 @@ from refinery.jobs._observer import Observer
 from refinery.jobs._pairs import RefinedImages
 from refinery.jobs._utility_data import Canvas, Rendered
 from refinery.jobs._variants import known_variants
-from refinery.refine import chunk_size, chunked, prepare, refine_chunk
-from refinery.runtime.session import cores, open_session
+from refinery.refine import chunk_size, chunked, prepare, refine_chunk, streams_for
+from refinery.runtime.session import open_session
 from refinery.work import RefineOptions
 
 VARIANTS = 3
@@ -94,8 +94,8 @@ def _look(found: Rendered, source: Source, model: Artifact, seed: int, variant: 
 
     Of a sample that it makes nothing of, the look that is there.
     """
-    session = open_session(model, "auto", "auto", streams=cores())
     options = RefineOptions(model.manifest.channels, chunk_samples=chunk_size(source), seed=seed)
+    session = open_session(model, "auto", "auto", streams=streams_for(options.chunk_samples))
     looks: list[Tensor] = []
     with ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams:
         for chunk in chunked(found.samples, options.chunk_samples):

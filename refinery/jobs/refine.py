@@ -36,11 +36,11 @@ from refinery.jobs._up_to_date import LookBack, software
 from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import Journal
 from refinery.labels import open_labels
-from refinery.refine import chunk_size, past_finished_files, refine_dataset
+from refinery.refine import chunk_size, past_finished_files, refine_dataset, streams_for
 from refinery.report.picture import save_png
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
 from refinery.runtime.room import Room
-from refinery.runtime.session import Session, cores, open_session
+from refinery.runtime.session import Session, open_session
 from refinery.sample import FloatArray, Pair, Sample
 from refinery.shard import Shard, parse_shard
 from refinery.work import RefineOptions
@@ -64,7 +64,7 @@ def refine(
     mark = mark_of(config.variants, source, model)
     own = with_variants(part.source if part else source, config.variants, mark)
     chunk = chunk_size(source)
-    opened = open_session(model, config.provider, config.precision, streams=min(cores(), chunk))
+    opened = open_session(model, config.provider, config.precision, streams=streams_for(chunk))
     session = replace(opened, room=Room(observer.say))
     reader = open_labels(source, overrides) if config.check else None
     decoys = _of_channels(read_decoys(source), source, model)
@@ -329,10 +329,14 @@ def _describe(config: RefineConfig, source: Source, total: int, model: Artifact,
     may_move = f"{config.max_drift} (--max-drift); a sample that fails is {on_drift[config.on_drift]}"
     return {
         "input": f"{shown(config.source)}: {samples} ({source.layout}){each if config.variants > 1 else ''}",
-        "model": f"{model.path} ({model.manifest.method}, {model.manifest.channels} channel(s))",
+        "model": f"{model.path} ({', '.join(filter(None, [*_known(model), model.fixes()]))})",
         "provider": f"{session.provider}, {session.precision}",
         "labels may move": may_move if config.check else "not checked",
     }
+
+
+def _known(model: Artifact) -> tuple[str, str]:
+    return model.manifest.method, f"{model.manifest.channels} channel(s)"
 
 
 def _count_lines(journal: Journal) -> int:

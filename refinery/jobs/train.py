@@ -40,7 +40,7 @@ def train(
     """
     from refinery.training import distributed
 
-    distributed.begin()
+    distributed.begin(config.wait_minutes, (observer or Silent()).say)
     watching = (observer or Silent()) if distributed.is_first() else Silent()
     with ExitStack() as stack:
         result = _train(_plan(config, table or {}, resume, watching, stack), watching, overrides or {})

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +22,7 @@ from numpy.typing import NDArray
 from refinery.artifact import Artifact
 from refinery.config import Provider, RefinePrecision
 from refinery.errors import MissingExtraError, ModelError, ProviderError
-from refinery.processor import is_slow_in_bf16
+from refinery.processor import cores, is_slow_in_bf16
 from refinery.runtime import gpu
 from refinery.runtime.binding import BoundRunner, Lane
 from refinery.runtime.fit import Fit
@@ -51,6 +49,8 @@ class Session:
     """How many latent numbers it takes beside each image."""
     fit: Fit = field(default_factory=Fit)
     """What sizes it takes, and how far it sees."""
+    batch: int = 0
+    """How many images it takes at once, where its file fixes that; 0: any number."""
     room: Room = field(default_factory=Room)
     """How much goes in at once, found out by what failed."""
 
@@ -67,8 +67,8 @@ def open_session(
     """
     opened = _open(artifact, provider, precision, threads or cores(), streams)
     known = artifact.manifest
-    fit = Fit(known.size_multiple, known.min_side_px, known.receptive_field_px, known.cell_px)
-    return replace(opened, latent=known.latent, fit=fit)
+    fit = Fit(known.size_multiple, known.min_side_px, known.receptive_field_px, known.cell_px, artifact.fixed_hw)
+    return replace(opened, latent=known.latent, fit=fit, batch=artifact.fixed_batch)
 
 
 def _open(artifact: Artifact, provider: Provider, precision: RefinePrecision, threads: int, streams: int) -> Session:
@@ -87,11 +87,6 @@ def _open(artifact: Artifact, provider: Provider, precision: RefinePrecision, th
     raise ProviderError(
         "; ".join(notes) or f"no execution provider runs {precision} here; use --precision fp32 or auto"
     )
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _offered(name: ProviderName, precision: RefinePrecision) -> bool:
@@ -151,7 +146,13 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int,
     if precision == "fp16":
         raise ProviderError(f"the openvino provider {_NO_HALF}")
     core = _import_openvino().Core()
-    able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError as error:
+        raise ProviderError(
+            f"OpenVINO finds no CPU to run on ({_first_line(error)}); use --provider cpu, or install it again: "
+            "pip install --force-reinstall openvino"
+        ) from error
     if precision == "bf16" and not able:
         raise ProviderError("this CPU has no bf16 instructions; use --precision fp32 or auto")
     wanted = precision == "bf16" or (precision == "auto" and not is_slow_in_bf16())
@@ -171,16 +172,23 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int,
 
 
 def _import_openvino() -> Any:
-    """OpenVINO without its telemetry: from a process of its own it would tell Google Analytics of every import.
-
-    Raises MissingExtraError.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not to be imported
+    """OpenVINO; its telemetry is off since refinery was imported. Raises MissingExtraError, ProviderError."""
     try:
         import openvino
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "openvino":
+            raise _broken_openvino(error) from error
         raise MissingExtraError("provider openvino needs the package openvino; pip install openvino") from error
+    except Exception as error:  # a package that does not import may raise anything
+        raise _broken_openvino(error) from error
     return openvino
+
+
+def _broken_openvino(error: Exception) -> ProviderError:
+    return ProviderError(
+        f"the package openvino cannot be imported ({_first_line(error)}); pip install --force-reinstall openvino, or "
+        "use --provider cpu"
+    )
 
 
 _OPENERS = {"tensorrt": _open_tensorrt, "cuda": _open_cuda, "openvino": _open_openvino, "cpu": _open_cpu}
@@ -239,4 +247,6 @@ def _onnxruntime(artifact: Artifact, providers: Sequence[tuple[str, dict[str, An
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    """What an error says first, behind the places in OpenVINO's sources that it came through."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line[:200] for line in lines if line and not line.startswith("Exception from")), type(error).__name__)

@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery.errors import OutputError
+from refinery.processor import memory_bytes
 
 Pixels = NDArray[Any]
 MB = 2**20
 ALIGNED = 8
 WRITTEN_AT_ONCE = 4 * MB
+MOST_MB = 4096
+"""In memory, per side, where the machine has more than enough."""
 
 
 class MappedImages(Sequence[Pixels]):
@@ -77,14 +80,20 @@ class DiskCache:
         return self.folder / f"{self._files}.pixels"
 
 
+def default_memory_mb() -> int:
+    """What `memory_mb` of 0 means: MOST_MB, or an eighth of what this process may use where that is less."""
+    return max(1, min(MOST_MB, memory_bytes() // MB // 8))
+
+
 class PixelStore:
     """Takes decoded images of one dataset, one by one, and gives them back as a sequence.
 
-    cache: where images go, all of them, once they exceed `memory_mb`; None: memory is all there is.
+    memory_mb: 0: `default_memory_mb`. cache: where images go, all of them, once they exceed it; None: memory is all
+    there is.
     """
 
     def __init__(self, memory_mb: int, cache: DiskCache | None = None) -> None:
-        self.cache, self.memory_bytes = cache, memory_mb * MB
+        self.cache, self.memory_bytes = cache, (memory_mb or default_memory_mb()) * MB
         self.bytes = 0
         self.path: Path | None = None
         self._kept: list[Pixels] = []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from refinery.config import Device, TrainPrecision
 from refinery.errors import ProviderError
-from refinery.processor import is_slow_in_bf16
+from refinery.processor import cores, is_slow_in_bf16
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -34,9 +37,27 @@ def place(device: Device, precision: TrainPrecision) -> Placement:
         raise ProviderError("device cuda was asked for, but torch finds no CUDA device; use --device cpu or auto")
     name = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     fast = torch.cuda.is_bf16_supported() if name == "cuda" else _cpu_has_bf16()
+    share_cores()
     if name == "cpu":
         keep_freed_memory()
     return Placement(torch.device(name), precision == "bf16" or (precision == "auto" and fast))
+
+
+def share_cores() -> None:
+    """Give torch no more threads than this process has cores and CPU quota for; OMP_NUM_THREADS, if set, decides."""
+    if not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(min(torch.get_num_threads(), cores()))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Tensors so small that handing them to other threads takes longer than the work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from refinery.training.cache import MB, Pixels
+from refinery.training.cache import MB, Pixels, default_memory_mb
 from refinery.training.data import Batches, ImageSet
 from refinery.training.sampling import Chance
 from refinery.training.stream import Stream
@@ -48,7 +48,7 @@ class StreamBatches(Batches):
         image_bytes = max(image.nbytes for image in self.fresh)
         self.window = max(batch_size, min(SHUFFLED, SHUFFLED_MB * MB // image_bytes))
         self.seen: list[Pixels] = []
-        self.most_seen = max(len(self.fresh), memory_mb * MB // image_bytes)
+        self.most_seen = max(len(self.fresh), (memory_mb or default_memory_mb()) * MB // image_bytes)
         self.new = self.again = 0
         self._counted = (0, 0)
         self._told = False

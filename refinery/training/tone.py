@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from refinery.networks._tone import Tone
+from refinery.training.device import one_thread
 
 STEPS, BATCH, RATE = 1200, 256, 3e-3
 FIRST = 0.02
@@ -41,15 +42,16 @@ def fit_tone(tone: Tone, synthetic: Tensor, real: Tensor, seed: int = 0) -> None
     optimizer = torch.optim.Adam(trained.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     rendered, wanted = from_afar(synthetic), described(from_afar(real))
-    for _ in range(STEPS):
-        batch, others = (_drawn(images, generator) for images in (rendered, wanted))
-        toned = trained.unclamped(batch, torch.randn(len(batch), tone.latent, generator=generator))
-        inside = toned.clamp(-1, 1)
-        loss = energy_distance(described(inside + LEAK * (toned - toned.detach())), others)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
+    with one_thread():
+        for _ in range(STEPS):
+            batch, others = (_drawn(images, generator) for images in (rendered, wanted))
+            toned = trained.unclamped(batch, torch.randn(len(batch), tone.latent, generator=generator))
+            inside = toned.clamp(-1, 1)
+            loss = energy_distance(described(inside + LEAK * (toned - toned.detach())), others)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
     tone.load_state_dict({name: value.to(device) for name, value in trained.state_dict().items()})
 
 

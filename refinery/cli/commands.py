@@ -1,23 +1,18 @@
-"""The command line: parse -> config -> one call -> print -> exit code."""
+"""The four commands: parse -> config -> one call -> print -> exit code."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import signal
 import sys
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 import refinery
+from refinery.cli._command import command
+from refinery.cli._ending import INTERRUPT_CODE, LABELS_FAILED
+from refinery.cli._output import print_result
 from refinery.config import (
     ExportConfig,
     InspectConfig,
@@ -28,15 +23,10 @@ from refinery.config import (
     load_toml,
     parse_label_overrides,
 )
-from refinery.errors import RefineryError, UsageError
+from refinery.errors import UsageError
 from refinery.registry import names
-from refinery.report.terminal import TerminalObserver
 from refinery.report.text import inspect_text, refine_text, train_text
-
-DONE, FAILED, LABELS_FAILED, INTERRUPTED = 0, 1, 3, 130
-_INTERRUPTED = "interrupted; run the same command again to go on (a training run: refinery train --resume RUN)"
-ASK_AGAIN_S = 0.02
-Config = TypeVar("Config")
+from refinery.scratch import scratch
 
 app = typer.Typer(
     name="refinery",
@@ -131,7 +121,7 @@ def train(
         "batch_size": batch_size, "crop": crop, "device": device, "precision": precision, "seed": seed,
         "max_drift": max_drift,
     }  # fmt: skip
-    with _command(debug) as observer:
+    with command(debug) as observer:
         from refinery.jobs.train import train as run
 
         if resume is not None:
@@ -140,12 +130,13 @@ def train(
         settings = build(TrainConfig, tables.get("train", {}), options, str(config))
         _require_typed(synthetic, settings.synthetic)
         overrides = parse_label_overrides(tables.get("labels", {}))
-        result = run(settings, tables.get(settings.method, {}), resume is not None, observer, overrides)
+        with scratch(settings.out or "runs"):
+            result = run(settings, tables.get(settings.method, {}), resume is not None, observer, overrides)
         if not result:  # a process of a distributed run that is not its first
             return
-        _print(result, json_output, observer, train_text)
+        print_result(result, json_output, observer, train_text)
         if result["stopped_by"] == "interrupt":
-            raise typer.Exit(INTERRUPTED)
+            raise typer.Exit(INTERRUPT_CODE)
 
 
 @app.command(
@@ -208,6 +199,10 @@ def refine(
         bool | None,
         typer.Option("--verify", help="Hash files again instead of trusting size and time.", show_default="trust"),
     ] = None,
+    exit_zero: Annotated[
+        bool | None,
+        typer.Option("--exit-zero", help="Exit 0, not 3, where samples failed or were rejected.", show_default="3"),
+    ] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -222,16 +217,20 @@ def refine(
         "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
         "false_alarms": false_alarms, "check": check, "variants": variants, "seed": seed, "shard": shard,
         "strict": strict, "verify": verify,
+        "exit_zero": exit_zero,
     }  # fmt: skip
-    with _command(debug) as observer:
+    with command(debug) as observer:
         from refinery.jobs.refine import refine as run
 
         tables = _tables(config)
         settings = build(RefineConfig, tables.get("refine", {}), options, str(config))
         if not settings.source:
             raise UsageError("no input: refinery refine SYNTH --out REFINED")
-        result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
-        _print(result, json_output, observer, refine_text, sys.stderr if settings.out == "-" else sys.stdout)
+        with scratch(settings.report or settings.out):
+            result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
+        print_result(result, json_output, observer, refine_text, sys.stderr if settings.out == "-" else sys.stdout)
+        if settings.exit_zero:
+            return
         if result["rejected"] or result.get("not_carried") or result["verdicts"]["fail"]:
             raise typer.Exit(LABELS_FAILED)
 
@@ -256,13 +255,15 @@ def export(
 ) -> None:
     """Write a run's refiner as one ONNX file with free batch, height and width, and prove that it equals torch."""
     options = {"run": run_folder, "out": out, "checkpoint": checkpoint, "tolerance": tolerance}
-    with _command(debug) as observer:
+    with command(debug) as observer:
         from refinery.jobs.export import export as run
 
         settings = build(ExportConfig, _tables(config).get("export", {}), options, str(config))
         if not settings.run:
             raise UsageError("no run: refinery export RUN")
-        _print(run(settings, observer), json_output, observer, lambda result: result["model"])
+        with scratch(settings.out or settings.run):
+            result = run(settings, observer)
+        print_result(result, json_output, observer, lambda result: result["model"])
 
 
 @app.command(
@@ -319,119 +320,19 @@ def inspect(
         "model": model, "max_drift": max_drift, "false_alarms": false_alarms, "picture": picture, "html": html,
         "limit": limit, "seed": seed,
     }  # fmt: skip
-    with _command(debug) as observer:
+    with command(debug) as observer:
         from refinery.jobs.inspect import inspect as run
 
         tables = _tables(config)
         settings = build(InspectConfig, tables.get("inspect", {}), options, str(config))
         if not settings.path:
             raise UsageError("nothing to look at: refinery inspect PATH")
-        result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
-        _print(result, json_output, observer, inspect_text)
+        with scratch(settings.html or settings.picture or settings.path):
+            result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
+        print_result(result, json_output, observer, inspect_text)
         failed = (settings.synthetic or settings.refined) and "fail" in result.get("verdicts", {}).values()
         if failed or result.get("delivered", {}).get("wrong"):
             raise typer.Exit(LABELS_FAILED)
-
-
-def main() -> None:
-    """Entry point of the `refinery` command."""
-    try:
-        app(prog_name="refinery")
-    except SystemExit as ended:
-        if isinstance(
-            getattr(ended.__context__, "__cause__", None), KeyboardInterrupt
-        ):  # before a command's own handler
-            _complain(_INTERRUPTED, debug=False)
-        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-            raise
-        # Under torchrun: a process that ends right behind its last exchange can be aborted while torch tidies up, and
-        # torchrun would take the run for failed (1 time in 10 in a script of one exchange).
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
-
-
-@contextmanager
-def _command(debug: bool) -> Iterator[TerminalObserver]:
-    """Errors as one line on stderr and the right exit code; Ctrl-C and SIGTERM as a request to stop."""
-    observer = TerminalObserver()
-    with _signals(observer):
-        try:
-            with observer:
-                yield observer
-        except RefineryError as error:
-            _complain(str(error), debug)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            _complain(_INTERRUPTED, debug=False)
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(FAILED) from None
-        except MemoryError:
-            _complain("out of memory; try a smaller --batch-size, or memory_mb in the TOML", debug)
-            raise typer.Exit(FAILED) from None
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            _complain(f"{where}{error.strerror or error}", debug)
-            raise typer.Exit(FAILED) from None
-        except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise
-        except Exception as error:
-            _complain(
-                f"{type(error).__name__}: {error}; this is a bug of refinery: please report it with --debug", debug
-            )
-            raise typer.Exit(FAILED) from None
-
-
-@contextmanager
-def _signals(observer: TerminalObserver) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks the job to stop; the job or a second one raises KeyboardInterrupt.
-
-    Never in the middle of an import: it would be taken for a package that is not there, or leave the import lock held.
-    """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if _is_importing(frame):
-            later = threading.Timer(ASK_AGAIN_S, again, [number])
-            later.daemon = True
-            later.start()
-            return
-        first, observer.asked_to_stop = not observer.asked_to_stop, True
-        if not (first and observer.stops_politely):
-            raise KeyboardInterrupt
-        observer.say("stopping after this step; press Ctrl-C again to stop at once")
-
-    def again(number: int) -> None:
-        if signal.getsignal(number) is not ask:
-            return
-        if hasattr(signal, "pthread_kill"):  # wakes the main thread from its sleep
-            signal.pthread_kill(threading.main_thread().ident or 0, number)
-        else:
-            signal.raise_signal(number)
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if "importlib._bootstrap" in frame.f_code.co_filename:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _complain(message: str, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    print("error: " + _printable(" ".join(message.split())), file=sys.stderr)
 
 
 def _require_typed(option: str | None, synthetic: str) -> None:
@@ -452,29 +353,3 @@ def _tables(config: Path | None) -> Mapping[str, Any]:
     tables = load_toml(config)
     check_tables(tables, ("train", "refine", "export", "inspect", "labels", *names("method")), str(config))
     return tables
-
-
-def _print(
-    result: dict[str, Any],
-    as_json: bool,
-    observer: TerminalObserver,
-    text: Callable[[dict[str, Any]], str],
-    to: TextIO | None = None,
-) -> None:
-    """The result on stdout, or elsewhere: one JSON object, or text for people."""
-    observer.finish()
-    print(json.dumps(result, default=_plain) if as_json else _printable(text(result)), file=to)
-    (to or sys.stdout).flush()
-
-
-def _printable(text: str) -> str:
-    """Text whose names can be printed anywhere: what steers a terminal or is no character comes as an escape."""
-    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-    encoding = sys.stdout.encoding or "utf-8"
-    return shown.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    return value.item() if hasattr(value, "item") else str(value)
