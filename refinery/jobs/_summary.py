@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from refinery import registry
-from refinery.checks import CheckContext, DriftSummary, flips_found, overall
+from refinery.checks import CheckContext, DriftSummary, flips_found, is_gone, overall
 from refinery.checks._worst import Worst
 from refinery.errors import OutputError
 from refinery.formats._source import Source
@@ -20,6 +20,7 @@ from refinery.journal import Line, finding_from_json
 from refinery.labels import LabelReader
 from refinery.report.worst import Row
 from refinery.sample import VERDICTS, Pair, Sample
+from refinery.work import NOT_FINITE
 
 POWER_PAIRS = 32
 PROBLEMS_NAMED = 10
@@ -38,7 +39,7 @@ class Tally:
         self.worst = Worst(context or CheckContext())
         self.measured: list[Sample] = []
         self.problems: list[str] = []
-        self.unread = 0
+        self.unread = self.flat = self.not_finite = 0
 
     def add(self, line: Line) -> None:
         """Take one sample."""
@@ -47,11 +48,13 @@ class Tally:
             self.unread += len(line["problems"])
             self.problems += line["problems"][: PROBLEMS_NAMED - len(self.problems)]
         self.status[line["status"]] += 1
+        self.not_finite += NOT_FINITE in (line.get("error") or "")
         if line["status"] == "rejected" or self.context is None:
             return
         findings = [finding_from_json(label) for label in line["labels"]]
         was = [finding_from_json(label) for label in line.get("was", ())]
         self.verdicts[overall(findings)] += 1
+        self.flat += is_gone(findings) or is_gone(was)
         self.failures.update({finding.label for finding in (*findings, *was) if finding.verdict == "fail"})
         self.drift.add(findings, of, was)
         self.worst.add(line["key"], line["image"], was or findings, status=line["status"], strength=line["strength"])
@@ -78,6 +81,8 @@ class Tally:
             "strengths": {
                 f"{strength:g}": self.strengths[strength] for strength in sorted(self.strengths, reverse=True)
             },
+            "flat": self.flat,
+            "not_finite": self.not_finite,
             "verdicts": dict(self.verdicts),
             "failures": dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
             "drift": drift,
