@@ -40,12 +40,13 @@ def soften(works: Sequence[Work], context: CheckContext) -> None:
 
 
 def holds(findings: Sequence[Finding], before: Sequence[Finding]) -> bool:
-    """Whether a blend may be delivered: no label fails, and none abstains that failed before it.
+    """Whether a blend may be delivered: no label fails, and each that failed before it passes.
 
-    Doubt does not clear a label that is known to have moved: half a ghost of it is what makes a check abstain.
+    Doubt does not clear a label that is known to have moved: half a ghost of it is what makes a check abstain. Nor does
+    a label clear itself that no check can judge unless it is gone.
     """
     failed = {(finding.label, finding.item) for finding in before if finding.verdict == "fail"}
-    doubtful = {(finding.label, finding.item) for finding in findings if finding.verdict == "abstain"}
+    doubtful = {(one.label, one.item) for one in findings if one.verdict in ("abstain", "not_checkable")}
     return not failed & doubtful and all(finding.verdict != "fail" for finding in findings)
 
 

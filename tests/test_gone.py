@@ -12,6 +12,7 @@ from pathlib import Path
 import models
 import numpy as np
 import pytest
+import torch
 from onnx import helper, numpy_helper
 from PIL import Image
 from stream import error_of, manifest, refine, refine_json, refinery, scene, tree_of, write_refiner, write_scenes
@@ -25,6 +26,9 @@ from refinery.jobs.train import train
 from refinery.report.text import breakdown_sentences, drift_rows
 from refinery.runtime.value_range import range_problem
 from refinery.sample import Label, Pair, Sample
+from refinery.training.diagnosis import delivery_sentence
+from refinery.training.drift_meter import Control, DriftMeter, worst
+from refinery.training.validation import MAX_FAILED, Evaluation
 
 Change = Callable[[np.ndarray], np.ndarray]
 DRAW = np.random.default_rng(0)
@@ -385,7 +389,7 @@ def test_ranges_that_can_be_right(change):
 
 # Training
 
-COLLAPSING = {**SIMGAN, "optimizer": "sgd", "refiner_lr": 1e4, "lambda_reg": 0.0}
+COLLAPSING = {**SIMGAN, "optimizer": "sgd", "refiner_lr": 10.0, "lambda_reg": 0.0, "discriminator_lr": 1e-3}
 
 
 def test_training_that_collapsed_says_so_and_exports_nothing(tmp_path):
@@ -400,6 +404,60 @@ def test_training_that_collapsed_says_so_and_exports_nothing(tmp_path):
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["last.safetensors"]
     assert not (tmp_path / "run" / "artifact").exists()
     assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def evaluation(refined: float = 0.5, **changes: object) -> Evaluation:
+    measures = {"patch_kid": {"synthetic": 1.0, "refined": refined, "floor": 0.0}}
+    return replace(Evaluation({}, measures, 0.0, np.zeros((1, 1, 3), np.uint8)), **changes)
+
+
+def test_a_distance_that_is_no_number_never_beats_one_that_is():
+    assert evaluation(np.nan).score() > evaluation(5.0).score()
+    assert evaluation(np.inf).score() > evaluation(5.0).score()
+
+
+@pytest.mark.parametrize(("flat", "collapsed"), [(0.0, False), (0.05, False), (0.06, True), (1.0, True)])
+def test_an_evaluation_with_flat_images_says_how_many(flat, collapsed):
+    one = evaluation(flat=flat)
+    assert one.collapsed is collapsed
+    assert ("flat images" in one.sentence()) is (flat > 0)
+    assert one.numbers().get("flat", 0.0) == flat
+
+
+def test_a_budget_that_measures_nothing_says_so():
+    assert "the label budget can measure none of them" in evaluation(budget={}).sentence()
+    assert "label budget" not in evaluation(budget=None).sentence()
+
+
+def test_flat_control_images_are_beyond_the_label_budget():
+    """Black images have no drift to be measured, which was no reason to brake."""
+    pairs = [pair(seed, HONEST["identical"]) for seed in range(8)]
+    control = Control(*zip(*((one.sample, one.synthetic, one.labels) for one in pairs), strict=True))
+    meter = DriftMeter((), control, CheckContext(), torch.device("cpu"))
+    assert worst(meter.measure(meter.batch)) < 0.5
+    assert worst(meter.measure(torch.full_like(meter.batch, -1.0))) > 1.0
+    (drift,) = meter.measure(torch.full_like(meter.batch, -1.0)).values()
+    assert (drift.p95, drift.unit) == (4.0, "px")
+
+
+MOVED = {"iris": {"p95": 2.5, "unit": "px", "tolerance": 1.0}, "gaze": {"p95": 1.0, "unit": "deg", "tolerance": 5.0}}
+
+
+@pytest.mark.parametrize(
+    ("best", "words"),
+    [
+        ({"score": 2.3, "failed": 0.3}, ["labels fail in 30% of the held-out samples"]),
+        (
+            {"score": 3.5, "failed": 0.0, "held_out_budget": MOVED},
+            ["labels move further than they may (95%: iris 2.5 px)"],
+        ),
+        ({"score": 0.4, "failed": 0.01, "held_out_budget": MOVED}, []),
+    ],
+)
+def test_a_run_whose_best_refiner_does_not_hold_the_labels_says_so(best, words):
+    sentence = delivery_sentence({"step": 7, **best}, MAX_FAILED)
+    assert bool(sentence) is bool(words)
+    assert all(word in sentence for word in words)
 
 
 # Sentences

@@ -89,7 +89,8 @@ class Evaluation:
             if d["median"] is not None
         )
         measures = ", ".join(f"{n} {m['synthetic']:.3g} -> {m['refined']:.3g}" for n, m in self.realism.items())
-        told = f"held-out labels moved: {moved or 'nothing measurable'}; distance to real: {measures}"
+        unmeasured = "" if self.budget is None or self.budget else "; the label budget can measure none of them"
+        told = f"held-out labels moved: {moved or 'nothing measurable'}; distance to real: {measures}{unmeasured}"
         if not self.flat:
             return told
         return (
