@@ -38,7 +38,7 @@ from refinery.runtime.latent import latents_of
 from refinery.runtime.room import out_of_memory
 from refinery.runtime.session import Session
 from refinery.sample import FloatArray, Sample
-from refinery.work import RefineOptions, Work
+from refinery.work import NOT_FINITE, RefineOptions, Work
 
 CHUNK_SAMPLES = 64
 CHUNK_PIXELS = 4_000_000
@@ -240,7 +240,7 @@ def refine_chunk(
         if np.isfinite(refined).all():
             work.take(refined)
         else:
-            work.error = f"{work.sample.image}: the refiner made NaN or infinite pixels of it; train or export it again"
+            work.error = f"{work.sample.image}: {NOT_FINITE}; train or export it again"
     return chunk
 
 

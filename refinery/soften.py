@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from refinery.checks import CheckContext, overall, run_checks
+from refinery.checks import CheckContext, is_gone, overall, run_checks
 from refinery.sample import LABEL_TYPES, Finding
 from refinery.work import Work
 
@@ -19,8 +19,11 @@ def soften(works: Sequence[Work], context: CheckContext) -> None:
 
     works: checked samples; those that failed get another `stored`, `strength` and `findings`, and `was`.
     Only what failed is checked again, all of it together at each strength, in the bit depth it will be stored in.
+    A picture of which nothing is left is not blended: with a constant c, x + s (c - x) is the synthetic image with less
+    contrast. Its labels would hold, by evidence that is all the source's, and nothing in it would be the refiner's.
     """
-    waiting = [work for work in works if overall(work.findings) == "fail"]
+    failed = [work for work in works if overall(work.findings) == "fail"]
+    waiting = [work for work in failed if not is_gone(work.findings)]
     for strength in STRENGTHS:
         for work in waiting:
             work.strength, work.stored = strength, work.quantised(strength)
@@ -31,18 +34,19 @@ def soften(works: Sequence[Work], context: CheckContext) -> None:
             else:
                 left.append(work)
         waiting = left
-    for work in waiting:
+    for work in (*waiting, *(work for work in failed if is_gone(work.findings))):
         work.strength, work.stored = 0.0, None
         _settle(work, unmoved(work.findings))
 
 
 def holds(findings: Sequence[Finding], before: Sequence[Finding]) -> bool:
-    """Whether a blend may be delivered: no label fails, and none abstains that failed before it.
+    """Whether a blend may be delivered: no label fails, and each that failed before it passes.
 
-    Doubt does not clear a label that is known to have moved: half a ghost of it is what makes a check abstain.
+    Doubt does not clear a label that is known to have moved: half a ghost of it is what makes a check abstain. Nor does
+    a label clear itself that no check can judge unless it is gone.
     """
     failed = {(finding.label, finding.item) for finding in before if finding.verdict == "fail"}
-    doubtful = {(finding.label, finding.item) for finding in findings if finding.verdict == "abstain"}
+    doubtful = {(one.label, one.item) for one in findings if one.verdict in ("abstain", "not_checkable")}
     return not failed & doubtful and all(finding.verdict != "fail" for finding in findings)
 
 

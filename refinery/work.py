@@ -12,6 +12,8 @@ from refinery.image import Decoded, as_channels, from_float, to_float, transpare
 from refinery.labels import LabelReader
 from refinery.sample import Finding, FloatArray, Label, Pair, Sample
 
+NOT_FINITE = "the refiner made NaN or infinite pixels of it"
+
 
 @dataclass(frozen=True)
 class RefineOptions:

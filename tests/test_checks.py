@@ -291,16 +291,23 @@ def test_degrees_widen_no_search_in_px() -> None:
 def test_a_picture_that_lost_its_label_is_not_passed() -> None:
     flat = np.zeros((HEIGHT, WIDTH, 1), np.float32)
     found = run_checks([pair(0, flat)], CheckContext())[0]
-    assert {(f.verdict, f.check) for f in found if f.unit} == {("fail", "presence")}
-    assert all(f.reason.startswith("gone") for f in found if f.check == "presence")
+    assert {(f.verdict, f.check) for f in found if f.unit} == {("fail", "evidence")}
+    assert all(f.reason.startswith("gone") for f in found if f.check == "evidence")
+
+
+def test_what_became_black_for_the_most_part_is_unreadable_where_something_is_left() -> None:
+    image = scene(0)[0]
+    mostly = np.where(image < np.quantile(image, 0.7), np.float32(-1.0), image).astype(np.float32)
+    found = run_checks([pair(0, mostly)], CheckContext())[0]
+    assert any(f.verdict == "abstain" and f.reason.startswith("unreadable") for f in found)
+    assert not any(f.verdict == "pass" for f in found if f.unit)
 
 
 @pytest.mark.parametrize("level", [-1.0, 1.0])
-def test_what_became_black_or_white_is_unreadable(level: float) -> None:
+def test_what_became_black_or_white_altogether_is_gone(level: float) -> None:
     clipped = np.full((HEIGHT, WIDTH, 1), level, np.float32)
-    found = geometry(run_checks([pair(0, clipped)], CheckContext()))
-    assert {f.verdict for f in found} == {"abstain"}
-    assert all(f.reason.startswith("unreadable") for f in found)
+    found = run_checks([pair(0, clipped)], CheckContext())[0]
+    assert {(f.verdict, f.check) for f in found if f.unit} == {("fail", "evidence")}
 
 
 def test_a_label_that_was_painted_over_is_never_passed() -> None:
@@ -312,7 +319,7 @@ def test_a_label_that_was_painted_over_is_never_passed() -> None:
         ground = scene(seed + 50, (200.0, 0.0))[0]
         found = run_checks([pair(seed, np.where(near[..., None], ground, image))], CheckContext())[0]
         assert "pass" not in {f.verdict for f in found if f.unit}
-        assert all(f.verdict == "abstain" or f.check in ("presence", "geometry") for f in found if f.unit)
+        assert all(f.verdict == "abstain" or f.check in ("presence", "geometry", "evidence") for f in found if f.unit)
 
 
 def test_a_label_half_covered_fails_and_says_so() -> None:

@@ -320,7 +320,12 @@ BLENDS = {
     "passes": ([finding("pass")], [finding("fail")], True),
     "still fails": ([finding("fail")], [finding("fail")], False),
     "doubt about what failed": ([finding("abstain")], [finding("fail")], False),
-    "nothing left to judge": ([finding("not_checkable")], [finding("fail")], True),
+    "nobody can judge what failed": ([finding("not_checkable")], [finding("fail")], False),
+    "nobody ever judged another": (
+        [finding("pass"), finding("not_checkable", "lid")],
+        [finding("fail"), finding("not_checkable", "lid")],
+        True,
+    ),
     "doubt about what was doubtful": (
         [finding("pass"), finding("abstain", "lid")],
         [finding("fail"), finding("abstain", "lid")],

@@ -12,6 +12,7 @@ from refinery.checks._reach import flips_found
 from refinery.checks._run import run_checks
 from refinery.checks._summary import DriftSummary
 from refinery.checks._verdict import overall
+from refinery.checks.evidence import is_gone
 
 __all__ = [
     "CheckBatch",
@@ -20,6 +21,7 @@ __all__ = [
     "calibrate",
     "describe_power",
     "flips_found",
+    "is_gone",
     "measure_power",
     "overall",
     "power_sentence",

@@ -14,6 +14,7 @@ from refinery import registry
 from refinery.checks._appearance import null_pairs
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
+from refinery.checks.evidence import gone
 from refinery.sample import Pair
 
 MAX_PAIRS = 256
@@ -37,13 +38,14 @@ def calibrate(
 
     The null: the synthetic images under edits of appearance alone that are matched to what the refiner did (see
     `null_pairs`); the refined images themselves are not in it, so that a refiner that moves labels does not widen it.
+    Pairs of whose picture nothing is left are left out.
     unmoved: pairs that are known to have the same labels, such as a label map and its photo; they are one more kind.
     A check that can be calibrated has `statistics(batch, context)` and SHARES (of the false alarms), DEFAULTS and
     LIMITS by quantity; it may have `learn(pairs)`. Thresholds are "CHECK.QUANTITY:LABEL" with at least 48 objects of
     that name, and "CHECK.QUANTITY" over all. "calibration.pairs", "calibration.objects" and "calibration.false_alarms"
     (what the null is large enough for) say how far to trust them. Deterministic.
     """
-    chosen = _chosen(pairs)
+    chosen = with_evidence(_chosen(pairs))
     if len(chosen) < MIN_PAIRS:
         return context
     thresholds = dict(_learned(chosen))
@@ -68,6 +70,13 @@ def within_limits(thresholds: Mapping[str, float]) -> dict[str, float]:
         key: float(np.clip(value, *limits.get(key.partition(":")[0], (-np.inf, np.inf))))
         for key, value in thresholds.items()
     }
+
+
+def with_evidence(pairs: Sequence[Pair]) -> list[Pair]:
+    """Pairs whose refined images still show something: a look that leaves nothing would excuse every loss."""
+    size = max(1, _PIXELS_AT_ONCE // pairs[0].synthetic.size) if pairs else 1
+    parts = (pairs[start : start + size] for start in range(0, len(pairs), size))
+    return [pair for part in parts for pair, why in zip(part, gone(CheckBatch(part)), strict=True) if not why]
 
 
 def _chosen(pairs: Sequence[Pair]) -> list[Pair]:

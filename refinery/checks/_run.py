@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from refinery import registry
+from refinery.checks import evidence
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._verdict import combine
@@ -16,6 +20,9 @@ from refinery.sample import Finding, Pair
 _PIXELS_AT_ONCE = 128 * 36 * 60
 MAX_PIXELS = 32_000_000
 """Of an image whose labels are checked: fields and windows take some hundred bytes a pixel."""
+
+THINNED_PIXELS = 1_000_000
+"""Of a larger image that are looked at to tell whether anything is left of it."""
 
 
 def run_checks(pairs: Sequence[Pair], context: CheckContext) -> list[list[Finding]]:
@@ -65,12 +72,23 @@ def check_batch(batch: CheckBatch, context: CheckContext, checks: Iterable[Any])
 
 
 def _too_large(pair: Pair) -> list[Finding]:
-    """What is said of the labels of an image beyond `MAX_PIXELS`; of others nothing, yet."""
+    """What is said of the labels of an image beyond `MAX_PIXELS`; of others nothing, yet.
+
+    Whether anything at all is left of it can be told from every n-th pixel.
+    """
     height, width = pair.synthetic.shape[:2]
     if height * width <= MAX_PIXELS:
         return []
+    if reason := evidence.gone(CheckBatch([_thinned(pair)]))[0]:
+        return evidence.objections(pair.labels, reason)
     why = f"{width}x{height} px; labels are checked on images of at most {MAX_PIXELS:,} pixels"
     return [Finding(x.name, x.type, "not_checkable", unit=x.unit, reason=why, item=x.item) for x in pair.labels]
+
+
+def _thinned(pair: Pair) -> Pair:
+    """The pair with every n-th row and column of its images only."""
+    step = int(np.ceil(np.sqrt(pair.synthetic[..., 0].size / THINNED_PIXELS)))
+    return replace(pair, synthetic=pair.synthetic[::step, ::step], refined=pair.refined[::step, ::step])
 
 
 def _unjudged(pair: Pair, findings: Sequence[Finding], context: CheckContext) -> list[Finding]:

@@ -38,7 +38,8 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
 
     gone: 1 - S at the peak, see `_displacement.measure`. covered: 1 - the lowest over the highest S of four
     neighbouring twelfths of the label's window, so that what dims the whole image does not count. Both are less where
-    the colours in the window are still those of the source through some map (`_content`).
+    the colours in the window are still those of the source through some map (`_content`). What is black or white where
+    the source is not can be gone, like anything else; whether it is partly covered cannot be read.
     """
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
     for measured in measured_labels(batch, context.radius_px):
@@ -47,8 +48,9 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
         missing = {name: values[name] > limits[name] for name in values}
         for m in np.flatnonzero(np.logical_or.reduce([*missing.values()])).tolist() if missing else ():
             i, label = measured.jobs[m]
-            if label.name != IMAGE_LABEL and _judgeable(measured, m):
-                over = [name for name in values if missing[name][m]]
+            readable = _judgeable(measured, m)
+            over = [name for name in values if missing[name][m] and (readable or name == "gone")]
+            if label.name != IMAGE_LABEL and over and _visible(measured, m):
                 share = 1.0 - values[over[0]][m]
                 what = "gone" if over[0] == "gone" else "partly covered"
                 reason = f"{what}: at most {share:.0%} of {'it' if what == 'gone' else 'a part'} found again"
@@ -76,10 +78,14 @@ def statistics(batch: CheckBatch, context: CheckContext) -> Iterator[tuple[str, 
 
 def _judgeable(measured: MeasuredLabels, m: int) -> bool:
     """Seen in the synthetic image, and readable in the refined one."""
-    assert measured.found is not None
     assert measured.clipped is not None
-    seen = measured.found.inside[m] >= MIN_INSIDE and measured.found.energy[m] >= MIN_ENERGY
-    return bool(seen and measured.clipped[m] <= MAX_CLIPPED)
+    return _visible(measured, m) and bool(measured.clipped[m] <= MAX_CLIPPED)
+
+
+def _visible(measured: MeasuredLabels, m: int) -> bool:
+    """Seen in the synthetic image."""
+    assert measured.found is not None
+    return bool(measured.found.inside[m] >= MIN_INSIDE and measured.found.energy[m] >= MIN_ENERGY)
 
 
 def _quantities(batch: CheckBatch, measured: MeasuredLabels) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from refinery.artifact import Artifact
-from refinery.checks import CheckContext, DriftSummary, flips_found, overall, run_checks
+from refinery.checks import CheckContext, DriftSummary, flips_found, is_gone, overall, run_checks
 from refinery.checks._worst import Worst
 from refinery.config import InspectConfig
 from refinery.dataset import spread
@@ -39,9 +39,10 @@ EXTRA_NAMED = 10
 class Audit:
     """One audit of a refined dataset against its source.
 
-    `run` returns {"labels", "verdicts": {KEY: verdict}, "failures", "drift", "power", "worst", "audit_problems"}. A
-    sample fails that is missing, changed its size, or lost or changed a sidecar, and audit_problems says so; one whose
-    source cannot be read is not checkable. job: that made the refined dataset, and knows whether it has variants.
+    `run` returns {"labels", "verdicts": {KEY: verdict}, "flat", "failures", "drift", "power", "worst",
+    "audit_problems"}. A sample fails that is missing, changed its size, or lost or changed a sidecar, and
+    audit_problems says so; one whose source cannot be read is not checkable. job: that made the refined dataset, and
+    knows whether it has variants.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Audit:
         self.verdicts: dict[str, str] = {}
         self.failures: Counter[str] = Counter()
         self.problems: list[str] = []
+        self.flat = 0
         self.carried = _has_sidecars(synthetic, refined)
 
     def run(self, model: Artifact | None, observer: Observer) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class Audit:
         return {
             "labels": table.labels,
             "verdicts": self.verdicts,
+            "flat": self.flat,
             "failures": dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
             "drift": drift,
             "power": with_coverage(power, drift),
@@ -114,6 +117,7 @@ class Audit:
     def _judge(self, batch: list[Pair], context: CheckContext, worst: Worst) -> None:
         for pair, findings in zip(batch, run_checks(batch, context), strict=True):
             self.verdicts.setdefault(pair.sample.key, overall(findings))
+            self.flat += is_gone(findings)
             self.failures.update({finding.label for finding in findings if finding.verdict == "fail"})
             self.drift.add(findings, pair.sample.origin.key)
             worst.add(pair.sample.key, pair.sample.image, findings)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refinery.checks import CheckContext, DriftSummary, flips_found, overall
+from refinery.checks import CheckContext, DriftSummary, flips_found, is_gone, overall
 from refinery.checks._worst import Worst
 from refinery.errors import OutputError
 from refinery.formats._source import Source
@@ -18,6 +18,7 @@ from refinery.journal import Line, finding_from_json
 from refinery.labels import LabelReader
 from refinery.report.worst import Row
 from refinery.sample import VERDICTS, Pair, Sample
+from refinery.work import NOT_FINITE
 
 POWER_PAIRS = 32
 PROBLEMS_NAMED = 10
@@ -36,8 +37,7 @@ class Tally:
         self.worst = Worst(context or CheckContext())
         self.measured: list[Sample] = []
         self.problems: list[str] = []
-        self.unread = 0
-        self.unchanged = 0
+        self.unread = self.flat = self.not_finite = self.unchanged = 0
 
     def add(self, line: Line) -> None:
         """Take one sample."""
@@ -48,11 +48,13 @@ class Tally:
         self.status[line["status"]] += 1
         refined = line["status"] in ("refined", "kept")
         self.unchanged += refined and line.get("source_sha256", 0) == line.get("refined_sha256", 1)
+        self.not_finite += NOT_FINITE in (line.get("error") or "")
         if line["status"] == "rejected" or self.context is None:
             return
         findings = [finding_from_json(label) for label in line["labels"]]
         was = [finding_from_json(label) for label in line.get("was", ())]
         self.verdicts[overall(findings)] += 1
+        self.flat += is_gone(findings) or is_gone(was)
         self.failures.update({finding.label for finding in (*findings, *was) if finding.verdict == "fail"})
         self.drift.add(findings, of, was)
         self.worst.add(line["key"], line["image"], was or findings, status=line["status"], strength=line["strength"])
@@ -80,6 +82,8 @@ class Tally:
             "strengths": {
                 f"{strength:g}": self.strengths[strength] for strength in sorted(self.strengths, reverse=True)
             },
+            "flat": self.flat,
+            "not_finite": self.not_finite,
             "verdicts": dict(self.verdicts),
             "failures": dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
             "drift": drift,

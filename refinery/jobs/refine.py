@@ -30,14 +30,16 @@ from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import pairs_of, read_decoys, refined_pairs
 from refinery.jobs._proof import prove_output
+from refinery.jobs._range import require_range
 from refinery.jobs._record import Report
 from refinery.jobs._summary import delivered_pairs, summarise, worst_rows, write_worst
 from refinery.jobs._up_to_date import LookBack, software
 from refinery.jobs._variants import about_indices, mark_of
-from refinery.journal import Journal
+from refinery.journal import FOLDER, Journal
 from refinery.labels import open_labels
 from refinery.refine import chunk_size, past_finished_files, refine_dataset, streams_for
 from refinery.report.picture import save_png
+from refinery.report.text import breakdown_sentences
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
 from refinery.runtime.room import Room
 from refinery.runtime.session import Session, open_session
@@ -85,6 +87,8 @@ def refine(
     whole = config.variants * (part.total if part else 0 if source.endless else count_samples(source))
     total = config.variants * part.samples if part else whole
     _say_what_was_found(observer, config, source, whole, model, session, options)
+    if not (Path(config.out) / FOLDER).exists():  # a job that has begun was looked at
+        require_range(source, session, options, model, observer.say)
     if part:
         observer.say(f"part {shard}: {part.share}")
     identity = _identity(config, source, model, session, overrides or {}, mark, shard, part)
@@ -262,7 +266,8 @@ def _of_channels(
 
 
 def _notes(summary: dict[str, Any], context: CheckContext | None) -> Iterator[str]:
-    """What a person should know beside the result: files and labels that are missing, misspelt names, no change."""
+    """What a person should know beside the result: breakdowns, missing files, unreadable labels, misspelt names."""
+    yield from breakdown_sentences(summary)
     if summary.get("unchanged") and summary["unchanged"] == summary["refined"]:
         yield "the refiner changes nothing: every image it made equals its source byte for byte; was it trained?"
     for line in summary.get("not_carried", []):

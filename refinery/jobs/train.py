@@ -127,9 +127,10 @@ def _plan(config: TrainConfig, table: Mapping[str, Any], resume: bool, observer:
 def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverride]) -> dict[str, Any]:
     """Say what was found, train, and make what judges the labels of the best refiner."""
     from refinery.training import distributed
+    from refinery.training.diagnosis import delivery_sentence, require_best
     from refinery.training.loop import run_training
     from refinery.training.pairs import require_mirrorable
-    from refinery.training.validation import Validation
+    from refinery.training.validation import MAX_FAILED, Validation
 
     config, data, folder = plan.config, plan.data, plan.folder
     _open_folder(plan, overrides)
@@ -167,6 +168,9 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
     if outcome.stopped_by == "interrupt":
         observer.say(f"stopped at step {outcome.step}; go on with: refinery train --resume {folder.path}")
         return {"run": str(folder.path), "steps": outcome.step, "stopped_by": "interrupt", "artifact": None}
+    require_best(outcome.best, outcome.last, folder.path)
+    if sentence := delivery_sentence(outcome.best, MAX_FAILED):
+        observer.say(sentence)
     judges = make_judges(
         folder.best, reader, data.synthetic, data.held_out, context, config, observer.say, data.targets
     )

@@ -41,7 +41,7 @@ def refine_text(result: Mapping[str, Any]) -> str:
         f"samples    {result['samples']:,}{each}: {delivered_text(result)}{rate}",
         f"labels     {verdict_text(result['verdicts'])}",
     ]
-    lines += [*_softened_lines(result), *_failure_lines(result)]
+    lines += [*_breakdown_lines(result), *_softened_lines(result), *_failure_lines(result)]
     lines += _label_lines(result["drift"])
     lines += _power_lines(result.get("power", {}))
     if result.get("worst_picture"):
@@ -50,6 +50,32 @@ def refine_text(result: Mapping[str, Any]) -> str:
         manifest = result.get("manifest", f"{result['out']}/.refinery/manifest.jsonl")
         lines.append(f"see        {manifest} for each of them" if manifest else "see        --report DIR names them")
     return "\n".join(lines)
+
+
+def breakdown_sentences(result: Mapping[str, Any]) -> list[str]:
+    """What broke down altogether: flat images, NaN, or checks that could judge nothing; a sentence each."""
+    samples, sentences = result["samples"], []
+    if flat := result.get("flat"):
+        sentences.append(
+            f"the refiner makes flat images: of {flat:,} of {samples:,} samples nothing is left of what the source "
+            "shows; train it again, or use an earlier checkpoint"
+        )
+    if broken := result.get("not_finite"):
+        sentences.append(
+            f"the refiner makes NaN or infinite pixels: {broken:,} of {samples:,} samples are delivered as they were; "
+            "train or export it again"
+        )
+    counts = count_verdicts(result["verdicts"])
+    if samples and not counts["pass"] + counts["fail"] and (doubts := counts["abstain"] + counts["not_checkable"]):
+        sentences.append(
+            f"no label was judged: in all {doubts:,} samples the checks were not sure or could not look, so that "
+            "nothing says that a label holds"
+        )
+    return sentences
+
+
+def _breakdown_lines(result: Mapping[str, Any]) -> list[str]:
+    return [f"attention  {sentence}" for sentence in breakdown_sentences(result)]
 
 
 def _softened_lines(result: Mapping[str, Any]) -> list[str]:
@@ -91,8 +117,7 @@ def drift_rows(drift: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def _drift_row(d: Mapping[str, Any]) -> str:
     if d["median"] is None:
-        reason = d.get("not_checkable_reason")
-        return f"not checkable: {reason}" if reason else "not checkable"
+        return _unmeasured_row(d)
     if d["unit"] == "flip":
         moved = f"flipped in {d['mean']:.1%}{_interval_text(d.get('ci95'), '.1%')}"
     else:
@@ -105,6 +130,18 @@ def _drift_row(d: Mapping[str, Any]) -> str:
     iou = f"; IoU {d['iou']:.3f}" if d.get("iou") is not None else ""
     failed = f"; {d['failed']:.1%} failed{_interval_text(d['failed_ci95'], '.1%')}" if d.get("failed") else ""
     return f"{moved}{iou}{failed}; judged {d['coverage']:.0%}"
+
+
+def _unmeasured_row(d: Mapping[str, Any]) -> str:
+    """A label of which no drift is known: it failed, was in doubt, or could not be checked."""
+    counts = d.get("verdicts") or dict.fromkeys(VERDICTS, 0)
+    total = sum(counts.values())
+    if counts["fail"]:
+        return f"failed in {counts['fail']:,} of {total:,}, and none could be measured"
+    if counts["abstain"]:
+        return f"not judged: the checks were not sure in {counts['abstain']:,} of {total:,}"
+    reason = d.get("not_checkable_reason")
+    return f"not checkable: {reason}" if reason else "not checkable"
 
 
 def _interval_text(interval: Sequence[float] | None, form: str) -> str:
@@ -150,7 +187,8 @@ def _report_lines(found: Mapping[str, Any]) -> list[str]:
     if "samples" not in found:
         return lines
     lines += [f"samples    {found['samples']:,}: {delivered_text(found)}"]
-    lines += [f"labels     {verdict_text(found['verdicts'])}", *_softened_lines(found), *_failure_lines(found)]
+    lines += [f"labels     {verdict_text(found['verdicts'])}", *_breakdown_lines(found)]
+    lines += [*_softened_lines(found), *_failure_lines(found)]
     lines += [*_label_lines(found["drift"]), *_power_lines(found.get("power", {})), *_worst_lines(found["worst"])]
     return lines + ([f"worst      {found['worst_picture']}"] if "worst_picture" in found else [])
 
@@ -210,7 +248,8 @@ def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"delivered  {delivered_text(found)}")
     if "verdicts" in found:
         lines += [f"verdicts   {verdict_text(count_verdicts(found['verdicts']))}"]
-        lines += [*_softened_lines({"samples": found["samples"], **found}), *_failure_lines(found)]
+        judged = {"samples": found["samples"], **found}
+        lines += [*_breakdown_lines(judged), *_softened_lines(judged), *_failure_lines(found)]
         lines += [*_label_lines(found["drift"]), *_power_lines(found.get("power", {}))]
         lines += _worst_lines(found.get("worst", []))
     if "realism" in found:

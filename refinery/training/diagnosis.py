@@ -18,6 +18,9 @@ ROTATION_CHANCE, ROTATION_TOLD = 0.25, 0.30
 """Accuracy of guessing one of four turns; accuracy below which, in the mean of many records, turns are not told."""
 UNCHANGED = 1 / 255
 """Mean |refined - synthetic| in [-1, 1] units below which nobody sees a change: half a level of 255."""
+BEYOND_SCORE = 2.0
+"""Scores from here on are of refiners whose labels do not hold, see `Evaluation.score`."""
+
 WHAT_TO_TRY = (
     'the last checkpoint is kept; try half the learning rates (refiner_lr, discriminator_lr), or precision = "fp32"'
 )
@@ -36,6 +39,35 @@ def require_finite_state(state: Any, step: int) -> None:
     """Raises TrainingError when a tensor that a checkpoint would keep holds NaN or infinity."""
     if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(state)):
         raise TrainingError(f"step {step}: weights became NaN or infinite, so training cannot go on; {WHAT_TO_TRY}")
+
+
+def require_best(best: Mapping[str, Any], last: Mapping[str, Any], run: object) -> None:
+    """Raises TrainingError when no evaluation of a run left a refiner that can be delivered."""
+    if not best:
+        flat, step = last.get("flat", 1.0), last.get("step", 0)
+        raise TrainingError(
+            f"{run}: training collapsed: at every evaluation the refiner made flat images ({flat:.0%} of the held-out "
+            f"ones at step {step}), so nothing is exported; the last checkpoint is kept; train again with half the "
+            "learning rates (refiner_lr, discriminator_lr), a larger lambda_reg, or another --seed"
+        )
+
+
+def delivery_sentence(best: Mapping[str, Any], most_failed: float) -> str:
+    """What the best refiner of a run still does to labels, where it is more than it should; empty otherwise."""
+    if best.get("score", 0.0) < BEYOND_SCORE:
+        return ""
+    beyond = [
+        f"{name} {drift['p95']:.3g} {drift['unit']}".rstrip()
+        for name, drift in best.get("held_out_budget", {}).items()
+        if drift["p95"] > drift["tolerance"]
+    ]
+    failed = best["failed"] > most_failed
+    parts = [f"labels fail in {best['failed']:.0%} of the held-out samples"] if failed else []
+    parts += [f"labels move further than they may (95%: {', '.join(beyond)})"] if beyond else []
+    return (
+        f"no checkpoint of this run holds the labels: with the best one (step {best['step']}) {' and '.join(parts)}; "
+        "refine will soften such samples; train longer, with a larger lambda_reg, or allow more with --max-drift"
+    )
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from refinery import registry
 from refinery.checks import CheckBatch, CheckContext
+from refinery.checks.evidence import gone
 from refinery.sample import FloatArray, Label, Pair, Sample
 from refinery.training.appearance import augment
 from refinery.training.guide import Guide
@@ -110,16 +111,29 @@ class DriftMeter:
         return found
 
     def _checked(self, refined: Tensor, toned: Tensor | None) -> dict[str, Drift]:
-        """By the geometry check, less what it sees in images that were changed in looks only."""
+        """By the geometry check, less what it sees in images that were changed in looks only.
+
+        Where nothing is left of more than 5% of the images there is nothing to measure in them, and the 95% drift of
+        every label is beyond what is searched: the budget must not take that for no drift.
+        """
         if self._unmoved is None:
             changed = augment(self.batch.cpu(), torch.Generator().manual_seed(0), NULL_STRENGTH)
             self._unmoved = self._geometry(self.control.images, changed)
         start = self.control.images if toned is None else list(_arrays(toned.cpu()))
         found = {}
+        if self._gone(start, refined.cpu()) > 1.0 - SHARE:
+            beyond = float(self.context.radius_px)
+            return {name: Drift(beyond, drift.tolerance, drift.unit) for name, drift in self._unmoved.items()}
         for name, drift in self._geometry(start, refined.cpu()).items():
             noise = self._unmoved[name].p95 if name in self._unmoved else 0.0
             found[name] = Drift(math.sqrt(max(0.0, drift.p95**2 - noise**2)), drift.tolerance, drift.unit)
         return found
+
+    def _gone(self, before: Sequence[FloatArray], refined: Tensor) -> float:
+        """Share of the images of which nothing is left."""
+        pairs = [Pair(*row) for row in zip(self.control.samples, before, _arrays(refined), strict=True)]
+        starts = range(0, len(pairs), 32)
+        return float(np.mean([bool(why) for start in starts for why in gone(CheckBatch(pairs[start : start + 32]))]))
 
     def _geometry(self, before: Sequence[FloatArray], refined: Tensor) -> dict[str, Drift]:
         """95% drift by label name, as the geometry check measures it."""

@@ -149,7 +149,7 @@ class _Run:
 
     def exhausted(self) -> str:
         """`patience` when so many evaluations in a row brought no better refiner; empty otherwise."""
-        since = self.outcome.step - self.outcome.best.get("step", self.outcome.step)
+        since = self.outcome.step - self.outcome.best.get("step", 0)
         return "patience" if 0 < self.config.patience * self.config.eval_every <= since else ""
 
     def log(self, phase: str, losses: dict[str, Tensor]) -> None:
@@ -175,7 +175,7 @@ class _Run:
         return round(min(by_steps, by_time), 1)
 
     def judge(self, evaluation: Evaluation) -> None:
-        """Log an evaluation, and keep the checkpoint if it is the best so far."""
+        """Log an evaluation, and keep the checkpoint if it is the best so far and did not collapse."""
         step = self.outcome.step
         require_finite_state(self.method.state(), step)
         self.write(evaluation.numbers())
@@ -183,6 +183,8 @@ class _Run:
         save_png(evaluation.pictures, self.folder.samples / f"step_{step:06d}.png")
         numbers = {"step": step, **evaluation.numbers(), "score": evaluation.score()}
         self.outcome.last = numbers
+        if evaluation.collapsed:
+            return
         if not self.outcome.best or numbers["score"] < self.outcome.best["score"]:
             self.outcome.best = numbers
             checkpoint.save(

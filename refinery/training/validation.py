@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from refinery import realism
-from refinery.checks import CheckContext, DriftSummary, overall, run_checks
+from refinery.checks import CheckContext, DriftSummary, is_gone, overall, run_checks
 from refinery.errors import TrainingError
 from refinery.image import as_channels, from_float, to_float
 from refinery.labels import LabelReader
@@ -26,12 +27,18 @@ from refinery.training.refining import refine_arrays
 MAX_FAILED = 0.05
 """Share of the held-out samples whose labels may fail in a checkpoint that is still kept for its realism."""
 
+MAX_FLAT = 0.05
+"""Share of the held-out images that may be flat; with more of them the refiner has collapsed."""
+
+WORST_DISTANCE = 1e6
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """drift: as refine's JSON. realism: {MEASURE: {"synthetic", "refined", "floor", ...}}. failed: share of samples.
 
-    budget: {LABEL: drift} as the label budget measures it, None without one.
+    budget: {LABEL: drift} as the label budget measures it, None without one. flat: share of the images of which nothing
+    is left.
     """
 
     drift: dict[str, dict[str, Any]]
@@ -39,24 +46,38 @@ class Evaluation:
     failed: float
     pictures: NDArray[np.uint8] = field(repr=False)
     budget: dict[str, Drift] | None = None
+    flat: float = 0.0
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the refiner makes flat images: it is never the best one, and never exported."""
+        return self.flat > MAX_FLAT
 
     def numbers(self) -> dict[str, Any]:
         """For stats.jsonl and the summary."""
         numbers = {"drift": self.drift, "realism": self.realism, "failed": round(self.failed, 4)}
+        numbers |= {"flat": round(self.flat, 4)} if self.flat else {}
         if self.budget is None:
             return numbers
         return {**numbers, "held_out_budget": {name: drift.numbers() for name, drift in self.budget.items()}}
 
     def remaining(self) -> float:
-        """Mean share of the distance to the real images that is still there: 1 as synthetic, 0 as real as real."""
+        """Mean share of the distance to the real images that is still there: 1 as synthetic, 0 as real as real.
+
+        A distance that is no number counts as a very large one: NaN is less than nothing, so it would stay the best.
+        """
         shares = [
             (m["refined"] - m["floor"]) / max(m["synthetic"] - m["floor"], 0.1 * m["synthetic"], 1e-6)
             for m in self.realism.values()
         ]
-        return float(np.mean(shares))
+        mean = float(np.mean(shares))
+        return mean if math.isfinite(mean) else WORST_DISTANCE
 
     def score(self) -> float:
-        """What the best checkpoint has least of: distance to the real images, unless labels fail or pass the budget."""
+        """What the best checkpoint has least of: distance to the real images, unless labels fail or pass the budget.
+
+        Of checkpoints that collapsed none is the best, see `collapsed`.
+        """
         beyond = max(0.0, worst(self.budget) - 1.0) if self.budget else 0.0
         return self.remaining() if self.failed <= MAX_FAILED and not beyond else 2.0 + self.failed + beyond
 
@@ -68,7 +89,13 @@ class Evaluation:
             if d["median"] is not None
         )
         measures = ", ".join(f"{n} {m['synthetic']:.3g} -> {m['refined']:.3g}" for n, m in self.realism.items())
-        return f"held-out labels moved: {moved or 'nothing measurable'}; distance to real: {measures}"
+        unmeasured = "" if self.budget is None or self.budget else "; the label budget can measure none of them"
+        told = f"held-out labels moved: {moved or 'nothing measurable'}; distance to real: {measures}{unmeasured}"
+        if not self.flat:
+            return told
+        return (
+            f"{told}; the refiner makes flat images: {self.flat:.0%} of the held-out ones show nothing of their source"
+        )
 
 
 class Validation:
@@ -126,7 +153,8 @@ class Validation:
         failed = float(np.mean([overall(found) == "fail" for found in findings]))
         budget = self.meter.measure(self._as_batch(refined)) if self.meter else None
         rows = [shown, refined] if self.targets is None else [shown, refined, self.targets]
-        return Evaluation(drift.as_dict(), self._compare(shown, refined), failed, _pictures(rows), budget)
+        flat = float(np.mean([is_gone(found) for found in findings]))
+        return Evaluation(drift.as_dict(), self._compare(shown, refined), failed, _pictures(rows), budget, flat)
 
     def _compare(self, synthetic: Sequence[FloatArray], refined: Sequence[FloatArray]) -> dict[str, dict[str, Any]]:
         """Realism, and where images are paired how far they are from their own targets."""
