@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -20,7 +20,7 @@ from torch import distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from refinery.errors import ProviderError
+from refinery.errors import ProviderError, RefineryError
 
 Value = TypeVar("Value")
 SPREAD = 1_000_003
@@ -112,6 +112,20 @@ def agreed(value: Value) -> Value:
     dist.broadcast_object_list(values, src=0)
     agreed_value: Value = values[0]
     return agreed_value
+
+
+def decided(action: Callable[[], Value]) -> Value:
+    """What an action gives in the first process, the only one that does it, in every process; its error too."""
+    value: Value | RefineryError | None = None
+    if is_first():
+        try:
+            value = action()
+        except RefineryError as error:
+            value = error
+    value = agreed(value)
+    if isinstance(value, RefineryError):
+        raise value
+    return value  # type: ignore[return-value]
 
 
 def gathered(value: Value) -> list[Value]:
