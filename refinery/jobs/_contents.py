@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,9 @@ def contents_of(images: Iterable[Any], samples: Sequence[Sample], reader: LabelR
     for sample, image in zip(samples, images, strict=True):
         pixels = _digest([str(image.shape).encode(), image.tobytes()])
         digests[sample.key] = pixels, "" if reader is None else _digest(_label_files(reader, sample))
-    for path in reader.index_files() if reader else ():
-        digests[path] = "", _digest([_read(lambda path=path: reader.source.read_file(path))])  # type: ignore[misc]
+    if reader is not None:
+        for path in reader.index_files():
+            digests[path] = "", _digest([_read_shared(reader, path)])
     return Contents(digests)
 
 
@@ -104,9 +105,10 @@ def _label_files(reader: LabelReader, sample: Sample) -> list[bytes]:
     return [part for path in sorted(sample.origin.sidecars) for part in (_encoded(path), sidecars.get(path, b""))]
 
 
-def _read(action: Callable[[], bytes]) -> bytes:
+def _read_shared(reader: LabelReader, path: str) -> bytes:
+    """A file about many images; empty where it cannot be read."""
     try:
-        return action()
+        return reader.source.read_file(path)
     except SampleError:
         return b""
 

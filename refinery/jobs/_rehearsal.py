@@ -15,6 +15,8 @@ TOLERANCE = 1e-3
 """Largest |ONNX - torch| that a run's artifact may have."""
 LOOKED_AT = 32
 """Labelled images that the shape of the label probe is taken from here."""
+_EXPORTED: set[tuple[str, str]] = set()
+"""Networks that this process exported before: a second run of one process (a sweep) need not wait again."""
 
 
 def rehearse(
@@ -27,22 +29,26 @@ def rehearse(
     """
     import torch
 
-    from refinery.export import export_checkpoint
+    from refinery.export import export_checkpoint, export_probe
     from refinery.training import checkpoint
 
     for place in (folder.path, folder.samples, folder.checkpoints, folder.artifact):
         require_writable(place)
     require_room(folder.path, _needed_bytes(method), "two checkpoints and the artifact")
+    probe = _probe(data, reader, config)
+    networks = repr([header[name] for name in ("method", "settings", "channels", "real_channels")]), repr(probe)
+    if networks in _EXPORTED:
+        return
     shutil.rmtree(folder.rehearsal, ignore_errors=True)
     try:
         with torch.random.fork_rng(devices=[]):
             state = {**header, "step": 0, "refiner": method.refiner.state_dict()}
-            checkpoint.save(folder.rehearsal / "untrained.safetensors", state)
-            probe = _probe(data, reader, config)
-            export_checkpoint(
-                folder.rehearsal / "untrained.safetensors", folder.rehearsal, MODEL_FILE, TOLERANCE, probe
-            )
+            untrained = folder.rehearsal / "untrained.safetensors"
+            checkpoint.save(untrained, state)
+            files = None if probe is None else export_probe(probe)
+            export_checkpoint(untrained, folder.rehearsal, MODEL_FILE, TOLERANCE, files)
         load(folder.rehearsal)
+        _EXPORTED.add(networks)
     except (MissingExtraError, ModelError) as error:
         raise type(error)(f"no step was trained, since the result could not be exported: {error}") from error
     finally:
@@ -50,16 +56,14 @@ def rehearse(
 
 
 def _probe(data: Any, reader: LabelReader, config: TrainConfig) -> Any:
-    """An untrained label probe as files; None where the labels of some images give nothing to learn."""
-    from refinery.export import export_probe
+    """An untrained label probe; None where the labels of some images give nothing to learn."""
     from refinery.training.probe import untrained_probe
 
     if not config.probe or data.real_channels != data.channels:
         return None
     images, samples = data.held_out.images[:LOOKED_AT], data.held_out.samples[:LOOKED_AT]
     labels = [reader.read(s, (i.shape[0], i.shape[1]))[0] for s, i in zip(samples, images, strict=True)]
-    probe = untrained_probe(images, labels)
-    return None if probe is None else export_probe(probe)
+    return untrained_probe(images, labels)
 
 
 def _needed_bytes(method: Any) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from refinery.config import TrainConfig
-from refinery.errors import UsageError
+from refinery.errors import DatasetError, UsageError
 from refinery.jobs._contents import Contents, other_data, read_contents, require_same
 
 FIXED = (
@@ -26,6 +26,7 @@ FIXED = (
     "match_real",
 )
 """Settings that decide which images are drawn, or what was held out: a resumed run keeps them."""
+SIDES = ("synthetic", "real")
 TOLD = ("max_drift", "budget_every")
 """Settings that may change, but change what comes out."""
 
@@ -37,12 +38,55 @@ def fixed_settings(config: TrainConfig) -> dict[str, Any]:
 
 def absolute(config: TrainConfig) -> TrainConfig:
     """The same settings with paths that hold in every folder; a simulator's command stays as it is."""
+    paths: dict[str, Any] = {name: _absolute(getattr(config, name)) for name in (*SIDES, "out")}
+    return dataclasses.replace(config, **paths)
+
+
+def _absolute(path: str) -> str:
     from refinery.training.simulator import is_stream
 
-    paths = {"real": config.real, "out": config.out}
-    if not is_stream(config.synthetic):
-        paths["synthetic"] = config.synthetic
-    return dataclasses.replace(config, **{name: str(Path(path).absolute()) for name, path in paths.items() if path})
+    return path if not path or is_stream(path) else str(Path(path).absolute())
+
+
+def paths_of(config: TrainConfig) -> dict[str, list[str]]:
+    """What a checkpoint keeps of where the images lie, by side: the path as it was given, and what it meant then."""
+    from refinery.training.simulator import is_stream
+
+    given = {side: getattr(config, side) for side in SIDES}
+    return {side: [path, _absolute(path)] for side, path in given.items() if not is_stream(path)}
+
+
+def require_one_meaning(run: Path) -> None:
+    """Raise DatasetError where a path that the run began with leads to another place from this folder.
+
+    Such a folder has datasets of its own at these paths, and which of them was meant is not for us to guess.
+    """
+    for side, (given, meant) in _paths(run).items():
+        here = Path(given)
+        if here.exists() and Path(meant).exists() and not here.samefile(meant):
+            raise DatasetError(
+                f"{given}: the run {run} began with {meant}, from here it is {here.absolute()}; say which: add "
+                f"--{side} {meant} to go on with the former (other images are refused)"
+            )
+
+
+def found_again(config: TrainConfig, run: Path) -> TrainConfig:
+    """The settings with paths as they were given, where what they meant is gone, as when a whole project was moved."""
+    again: dict[str, Any] = {}
+    for side, (given, meant) in _paths(run).items():
+        if getattr(config, side) == meant and not Path(meant).exists():
+            places = [folder / given for folder in (Path(), run.parent, run.parent.parent)]
+            again[side] = next((str(place) for place in places if place.exists()), meant)
+    return dataclasses.replace(config, **again)
+
+
+def _paths(run: Path) -> dict[str, list[str]]:
+    """Of the run's last checkpoint; none in one of an older refinery."""
+    from refinery.training import checkpoint
+    from refinery.training.run_folder import RunFolder
+
+    last = RunFolder(run).last
+    return dict(checkpoint.load(last).get("paths") or {}) if last.is_file() else {}
 
 
 def look_back(folder: Any) -> Before:
@@ -79,12 +123,13 @@ class Before:
         training: where the refiner comes from, as in the checkpoint, which is all that one of an older refinery has:
         it says nothing about labels.
         """
-        places, fingerprints = {"synthetic": config.synthetic, "real": config.real}, self.words["contents"]
+        fingerprints = self.words["contents"]
         for side, now in contents.items():
+            place = getattr(config, side)
             if fingerprints:
-                require_same(side, places[side], now, fingerprints[side], self.contents.get(side), self.run)
+                require_same(side, place, now, fingerprints[side], self.contents.get(side), self.run)
             elif (self.words["training"] or {}).get(side) != training[side]:
-                raise other_data(side, places[side], "", self.run)
+                raise other_data(side, place, "", self.run)
 
     def notes(self, config: TrainConfig, settings: Any) -> list[str]:
         """What to say about settings that may change, and about a checkpoint that cannot say whether they did."""

@@ -21,7 +21,7 @@ from refinery.jobs._judge import Judges, make_judges
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
 from refinery.jobs._rehearsal import TOLERANCE, rehearse
-from refinery.jobs._resume import Before, absolute, fixed_settings, look_back
+from refinery.jobs._resume import Before, absolute, fixed_settings, found_again, look_back, paths_of
 from refinery.jobs._train_data import TrainingData, load_data
 from refinery.labels import LabelReader, open_labels
 from refinery.registry import find
@@ -98,6 +98,7 @@ class _Plan:
             "bits": self.data.bits,
             "training": self.data.provenance(),
             "train": fixed_settings(self.config),
+            "paths": paths_of(self.config),
         }
 
 
@@ -123,6 +124,7 @@ def _plan(config: TrainConfig, table: Mapping[str, Any], resume: bool, observer:
     config = dataclasses.replace(config, crop=config.crop or (224 if on_gpu else 64))
     if before:
         before.require_same_settings(config)
+        config = found_again(config, folder.path)
     held = stack.enter_context(Held(config, folder, resume, observer.say))
     data = load_data(config, module.PAIRED, held)
     settings = module.scale(settings, data.crop_hw)

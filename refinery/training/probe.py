@@ -155,7 +155,9 @@ def untrained_probe(images: Sequence[Pixels], labels: Sequence[Sequence[Label]])
     for name, shown in split_views(labels).items():
         plan = plan_view(name, shown, images)
         if plan.parts:
-            networks = [label_probe.build(images[0].shape[2], **plan.network_settings()).eval() for _ in range(FOLDS)]
+            channels, settings = images[0].shape[2], plan.network_settings()
+            with torch.random.fork_rng(devices=[]):
+                networks = [label_probe.build(channels, **settings).eval() for _ in range(FOLDS)]
             views[name] = TrainedView(plan, _view(plan, images), tuple((network,) for network in networks))
     return TrainedProbe(views, {}) if views else None
 
