@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint format docs clean
+.PHONY: demo test test-all test-versions lint format docs clean
 
 demo: $(INSTALLED)  ## train, refine and inspect the coins
 	bash examples/coins/demo.sh
@@ -13,6 +13,9 @@ test: lint  ## format, lint, types, layers, tests
 
 test-all: lint  ## the same with the slow tests
 	$(BIN)/python -m pytest -m ""
+
+test-versions:  ## the quick tests and a tiny job with the lowest and with the newest versions that are allowed
+	$(PYTHON) tests/try_versions.py lowest newest
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -28,7 +31,7 @@ docs: $(INSTALLED)  ## write the help texts into docs/commands.md
 	$(BIN)/python docs/write_commands.py
 
 clean:
-	rm -rf $(VENV) examples/coins/demo
+	rm -rf $(VENV) .venv-* examples/coins/demo
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "refinery needs Python 3.11 or newer: make PYTHON=python3.12")'

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from refinery.errors import OutputError
 from refinery.formats._tree import OWN_FOLDER
+from refinery.locks import hold
 from refinery.shard import Shard, shard_of_folder
 
 FOLDER = OWN_FOLDER
@@ -159,20 +160,7 @@ def _require_same(out: Path, known: Job, job: Job, own: frozenset[str]) -> None:
 
 def _lock(folder: Path, taken: str, locks: list[IO[bytes]], shared: bool = False) -> None:
     """Hold the folder's lock. Raises OutputError where another process does."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no fcntl; there two runs into one folder are the user's to avoid
-        return
-    file = (folder / "lock").open("a+b")
-    locks.append(file)
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(f"{taken}; wait, or give another --out") from error
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: the disk offers no file locks ({error.strerror}); give an --out elsewhere"
-        ) from error
+    hold(folder / "lock", taken, locks, shared)
 
 
 def _is_free(folder: Path) -> bool:

@@ -10,6 +10,7 @@ import platform
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +33,7 @@ from refinery.artifact import (
     write_manifest,
     write_probe,
 )
-from refinery.errors import ModelError, OutputError
+from refinery.errors import MissingExtraError, ModelError, OutputError
 from refinery.processor import cores
 from refinery.registry import find
 from refinery.runtime.fit import Fit
@@ -108,26 +109,59 @@ def to_onnx(refiner: nn.Module, channels: int, method: str) -> bytes:
     examples, dynamic, names = [torch.zeros(2, channels, high, wide)], [{0: batch, 2: height, 3: width}], [INPUT]
     if latent := _latent(refiner):
         examples, dynamic, names = [*examples, torch.zeros(2, latent)], [*dynamic, {0: batch}], [INPUT, LATENT]
-    with _quiet():
-        program = torch.onnx.export(
-            refiner,
-            tuple(examples),
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=dynamic,
-            input_names=names,
-            output_names=[OUTPUT],
-            verbose=False,
-        )
-    assert program is not None
-    proto = program.model_proto
-    _forget_where(proto.graph)
-    proto.producer_name, proto.producer_version = "refinery", refinery.__version__
+    proto = _exported("refiner", refiner, examples, dynamic, names, [OUTPUT])
     for key, value in (("refinery.method", method), ("refinery.channels", str(channels)), ("refinery.range", "-1 1")):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     model: bytes = proto.SerializeToString()
     return model
+
+
+def _exported(
+    what: str, network: nn.Module, examples: Sequence[Tensor], dynamic: Any, inputs: list[str], outputs: list[str]
+) -> Any:
+    """The ONNX proto of a network. Raises ModelError, or MissingExtraError for a package that export needs."""
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                tuple(examples),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=dynamic,
+                input_names=inputs,
+                output_names=outputs,
+                verbose=False,
+            )
+        assert program is not None
+        proto = program.model_proto
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what}: export needs {error.name or error}; pip install {error.name or ''}"
+        ) from error
+    except Exception as error:  # torch, onnxscript and onnx-ir each have their own
+        raise ModelError(
+            f"{what}: cannot be exported to ONNX with torch {torch.__version__} and onnxscript {_onnxscript()} "
+            f"({_first_cause(error)}); an operation without ONNX counterpart, or versions that do not go together"
+        ) from error
+    _forget_where(proto.graph)
+    proto.producer_name, proto.producer_version = "refinery", refinery.__version__
+    return proto
+
+
+def _first_cause(error: BaseException) -> str:
+    """The kind and first line of what an error came from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _onnxscript() -> str:
+    try:
+        return metadata.version("onnxscript")
+    except metadata.PackageNotFoundError:
+        return "(missing)"
 
 
 def _forget_where(graph: Any) -> None:
@@ -195,21 +229,8 @@ def _view_to_onnx(name: str, view: TrainedView, tolerance: float) -> bytes:
     folds = _Folds(view.networks).eval()
     names = [probe_output(fold) for fold in range(len(view.networks))]
     noise = np.random.default_rng(0).uniform(-1, 1, (3, view.view.channels, *view.view.canvas_hw)).astype(np.float32)
-    with _quiet():
-        program = torch.onnx.export(
-            folds,
-            (torch.from_numpy(noise),),
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=[{0: torch.export.Dim("batch")}],
-            input_names=[INPUT],
-            output_names=names,
-            verbose=False,
-        )
-    assert program is not None
-    proto = program.model_proto
-    _forget_where(proto.graph)
-    proto.producer_name, proto.producer_version = "refinery", refinery.__version__
+    batch = [{0: torch.export.Dim("batch")}]
+    proto = _exported(f"label probe ({name}s)", folds, [torch.from_numpy(noise)], batch, [INPUT], names)
     model: bytes = proto.SerializeToString()
     session = _session(model)
     with torch.inference_mode():

@@ -122,9 +122,12 @@ def train(
         "max_drift": max_drift,
     }  # fmt: skip
     with command(debug) as observer:
+        from refinery.jobs._resume import require_one_meaning
         from refinery.jobs.train import train as run
 
         if resume is not None:
+            if config is None and real is None and synthetic is None:
+                require_one_meaning(resume)
             config, options["out"] = config or resume / "config.toml", str(resume)
         tables = _tables(config)
         settings = build(TrainConfig, tables.get("train", {}), options, str(config))

@@ -30,7 +30,6 @@ class Held:
         rank = distributed.rank()
         self.cache = DiskCache(folder.path / (f"cache-{rank}" if rank else "cache"), config.cache_mb)
         self.stream: Any = None
-        self._missing = _first_missing(folder.path)
 
     def __enter__(self) -> Self:
         self.cache.clear()
@@ -44,8 +43,6 @@ class Held:
         self.cache.clear()
         if self.stream is not None and not self.folder.config.exists():
             shutil.rmtree(self.folder.simulated, ignore_errors=True)
-        if error is not None and self._missing is not None:
-            _remove_empty(self.folder.path, self._missing)
 
     def open_synthetic(self, least: int, paired: bool) -> Source:
         """The synthetic dataset: the path of the settings, or the first samples of a simulator, at least `least`.
@@ -90,21 +87,3 @@ class Held:
         self.say(f"simulator: {count:,} samples written to {self.folder.simulated} ({time.monotonic() - began:.0f} s)")
         for line in self.stream.news():
             self.say(line)
-
-
-def _first_missing(folder: Path) -> Path | None:
-    """The highest folder that would have to be made for this one; None where it is there."""
-    if folder.exists():
-        return None
-    while not folder.parent.exists():
-        folder = folder.parent
-    return folder
-
-
-def _remove_empty(lowest: Path, highest: Path) -> None:
-    """Remove folders from the lowest up to the highest, as long as they are empty."""
-    for folder in (lowest, *lowest.parents):
-        if not folder.is_relative_to(highest) or (folder.is_dir() and any(folder.iterdir())):
-            return
-        if folder.is_dir():
-            folder.rmdir()

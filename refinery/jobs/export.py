@@ -10,6 +10,7 @@ from refinery.artifact import MODEL_FILE, Artifact, load, write_manifest
 from refinery.config import ExportConfig
 from refinery.errors import ModelError
 from refinery.jobs._observer import Observer, Silent
+from refinery.writable import require_place
 
 
 def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, 
     default = checkpoint.parent.parent / "artifact"
     target = Path(config.out) if config.out else default
     folder, name = (target.parent, target.name) if target.suffix == ".onnx" else (target, MODEL_FILE)
+    require_place(folder / name)
     trained = _trained(default, observer) if name == MODEL_FILE else None
     manifest = export_checkpoint(checkpoint, folder, name, config.tolerance, trained.probe if trained else None)
     if trained is not None and trained.sha256 == manifest.model_sha256:

@@ -32,6 +32,7 @@ from refinery.labels import open_labels
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
 from refinery.report.worst import WORST_TITLE, draw_worst
+from refinery.writable import require_places
 
 ACROSS = 8
 LARGEST_COMPARED_PX = 256
@@ -46,6 +47,7 @@ def inspect(
     overrides: what labels are, by name, where their files do not say so; from `config.parse_label_overrides`.
     """
     config = _two_paths(config)
+    require_places([(config.picture, "--picture"), (config.html, "--html")])
     looking = _Looking(config, observer or Silent(), overrides or {})
     path = Path(config.path)
     if config.utility and _is_model(path):
@@ -150,6 +152,8 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
     config, source = looking.config, open_dataset(path)
     record = read_record(path, wants_summary=not config.synthetic)
     job, seen = record.job if record else None, survey(source)
+    place = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
+    require_places([(place, "--picture")])
     found: dict[str, Any] = {
         "kind": "refined dataset" if job or config.synthetic else "dataset",
         "layout": seen.layout,
@@ -177,7 +181,6 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         real = open_dataset(Path(config.real))
         found["realism"] = _realism_of(config, seen.images, source, synthetic, real)
         found["problems"] += [f"--real: {line}" for line in real.problems() if line.startswith(TURNED)]
-    place = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
     return found | _draw(looking, place, source, synthetic, "worst_picture" in found)
 
 

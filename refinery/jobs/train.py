@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,13 @@ from refinery.config import LabelOverride, TrainConfig, build, parse_max_drift, 
 from refinery.errors import UsageError
 from refinery.formats._source import Source
 from refinery.jobs._checking import unknown_tolerances
+from refinery.jobs._contents import Contents, contents_of, write_contents
 from refinery.jobs._held import Held
 from refinery.jobs._judge import Judges, make_judges
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
+from refinery.jobs._rehearsal import TOLERANCE, rehearse
+from refinery.jobs._resume import Before, absolute, fixed_settings, found_again, look_back, paths_of
 from refinery.jobs._train_data import TrainingData, load_data
 from refinery.labels import LabelReader, open_labels
 from refinery.registry import find
@@ -56,7 +59,8 @@ MET, MET_AT_ONCE, MET_SEED = 16, 64, 104729
 class _Plan:
     """What is to be trained on what, decided.
 
-    control: synthetic images that the label budget measures; None where there is none.
+    control: synthetic images that the label budget measures; None where there is none. before: what a run that is
+    resumed was until now; None where it begins.
     """
 
     config: TrainConfig
@@ -68,8 +72,21 @@ class _Plan:
     folder: Any
     placement: Any
     generator: Any
-    resume: bool
+    before: Before | None
     held: Held
+
+    @property
+    def resume(self) -> bool:
+        """Whether an earlier run goes on."""
+        return self.before is not None
+
+    def contents(self, reader: LabelReader) -> dict[str, Contents]:
+        """What both sides hold, held-out samples included; labels where something is learned from them."""
+        data = self.data
+        synthetic = [data.synthetic, *([self.control] if self.control else []), data.held_out]
+        real = [data.real, *([data.targets] if data.targets else [])]
+        real_reader = None if self.config.balance_real == "none" else open_labels(data.real_source)
+        return {"synthetic": _contents(synthetic, reader), "real": _contents(real, real_reader)}
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says beside its weights."""
@@ -80,6 +97,8 @@ class _Plan:
             "real_channels": self.data.real_channels,
             "bits": self.data.bits,
             "training": self.data.provenance(),
+            "train": fixed_settings(self.config),
+            "paths": paths_of(self.config),
         }
 
 
@@ -93,14 +112,19 @@ def _plan(config: TrainConfig, table: Mapping[str, Any], resume: bool, observer:
     from refinery.training import distributed
     from refinery.training.device import place
     from refinery.training.prepare_budget import set_aside
-    from refinery.training.run_folder import RunFolder, default_path
+    from refinery.training.run_folder import RunFolder, claimed
 
     module = find("method", config.method)
     settings = build(module.Settings, table, {}, f"[{config.method}]")
-    folder = RunFolder(Path(config.out) if config.out else distributed.agreed(default_path(config.method)))
+    resume = resume or (bool(config.out) and distributed.restarted() and RunFolder(Path(config.out)).last.is_file())
+    folder = stack.enter_context(claimed(config.out, config.method, resume))
+    before = look_back(folder) if resume else None
     placement = place(config.device, config.precision)
     on_gpu = placement.device.type == "cuda"
     config = dataclasses.replace(config, crop=config.crop or (224 if on_gpu else 64))
+    if before:
+        before.require_same_settings(config)
+        config = found_again(config, folder.path)
     held = stack.enter_context(Held(config, folder, resume, observer.say))
     data = load_data(config, module.PAIRED, held)
     settings = module.scale(settings, data.crop_hw)
@@ -120,8 +144,9 @@ def _plan(config: TrainConfig, table: Mapping[str, Any], resume: bool, observer:
             "their number"
         )
     config = dataclasses.replace(config, out=str(folder.path), steps=steps, batch_size=batch_size)
-    resume = resume or (distributed.restarted() and folder.last.is_file())
-    return _Plan(config, module, settings, method, data, control, folder, placement, generator, resume, held)
+    if before:
+        before.require_same_settings(config)
+    return _Plan(config, module, settings, method, data, control, folder, placement, generator, before, held)
 
 
 def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverride]) -> dict[str, Any]:
@@ -133,12 +158,17 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
     from refinery.training.validation import MAX_FAILED, Validation
 
     config, data, folder = plan.config, plan.data, plan.folder
-    _open_folder(plan, overrides)
+    reader = open_labels(data.source, overrides)
+    contents, header = plan.contents(reader), plan.header()
+    if plan.before:
+        plan.before.require_same_data(config, contents, header["training"])
+    header["contents"] = {side: one.fingerprint for side, one in contents.items()}
+    distributed.decided(lambda: rehearse(folder, plan.method, header, data, reader, config))
+    _open_folder(plan, overrides, contents)
     observer.table(f"run {folder.path}", _describe(plan))
-    for line in data.problems:
+    for line in (*data.problems, *(plan.before.notes(config, plan.settings) if plan.before else [])):
         observer.say(line)
     context = CheckContext(max_drift=parse_max_drift(config.max_drift))
-    reader = open_labels(data.source, overrides)
     labels = _tell_labels(reader, data.source, context, observer)
     if plan.module.PAIRED and plan.settings.mirror:
         require_mirrorable({name: entry["type"] for name, entry in labels.items()})
@@ -158,7 +188,7 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
         config,
         plan.generator,
         observer,
-        plan.header(),
+        header,
         plan.resume,
         budget,
     )
@@ -177,15 +207,23 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
     return _finish(folder, outcome, judges)
 
 
-def _open_folder(plan: _Plan, overrides: Mapping[str, LabelOverride]) -> None:
-    """Make the run's folder, once for all processes."""
+def _open_folder(plan: _Plan, overrides: Mapping[str, LabelOverride], contents: Mapping[str, Contents]) -> None:
+    """Make what the run's folder holds at the beginning, once for all processes."""
     from refinery.training import distributed
 
-    if distributed.is_first():
+    def begin() -> None:
         plan.folder.create(plan.resume)
         if not plan.resume:
             plan.folder.write_config(_config_text(plan.config, plan.settings, overrides))
-    distributed.agreed(None)
+        write_contents(plan.folder.contents, contents)
+
+    distributed.decided(begin)
+
+
+def _contents(parts: Sequence[Any], reader: LabelReader | None) -> Contents:
+    """Of the parts (ImageSets) of one side."""
+    images = (image for part in parts for image in part.images)
+    return contents_of(images, [sample for part in parts for sample in part.samples], reader)
 
 
 def _budget(plan: _Plan, reader: LabelReader, context: CheckContext, observer: Observer) -> Any:
@@ -285,7 +323,7 @@ def _describe(plan: _Plan) -> dict[str, str]:
 
 def _config_text(config: TrainConfig, settings: Any, overrides: Mapping[str, LabelOverride]) -> str:
     """The resolved settings, with which a run is resumed."""
-    text = to_toml({"train": config, config.method: settings})
+    text = to_toml({"train": absolute(config), config.method: settings})
     tables = [f"\n[labels.{json.dumps(name)}]\n{_toml_of(override)}" for name, override in sorted(overrides.items())]
     return text + "".join(tables)
 
@@ -300,7 +338,7 @@ def _finish(folder: Any, outcome: Any, judges: Judges) -> dict[str, Any]:
     from refinery.artifact import MODEL_FILE, write_manifest
     from refinery.export import export_checkpoint
 
-    manifest = export_checkpoint(folder.best, folder.artifact, MODEL_FILE, tolerance=1e-3, probe=judges.probe)
+    manifest = export_checkpoint(folder.best, folder.artifact, MODEL_FILE, TOLERANCE, judges.probe)
     write_manifest(folder.artifact, dataclasses.replace(manifest, check_thresholds=judges.thresholds))
     summary = {
         "run": str(folder.path),

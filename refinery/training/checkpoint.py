@@ -26,7 +26,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode & 0o777  # as the umask has it; safetensors makes files for their owner alone
         save_file(tensors, temporary, metadata={"refinery": json.dumps({"version": VERSION, "state": skeleton})})
+        temporary.chmod(mode)
         temporary.replace(path)
     except (SafetensorError, OSError) as error:
         raise OutputError(f"{path}: cannot be written ({error}); make room, then go on with --resume") from error

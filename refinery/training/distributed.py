@@ -22,7 +22,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 
-from refinery.errors import ProviderError, UsageError
+from refinery.errors import ProviderError, RefineryError, UsageError
 
 Value = TypeVar("Value")
 SPREAD = 1_000_003
@@ -207,6 +207,20 @@ def agreed(value: Value) -> Value:
     dist.broadcast_object_list(values, src=0)
     agreed_value: Value = values[0]
     return agreed_value
+
+
+def decided(action: Callable[[], Value]) -> Value:
+    """What an action gives in the first process, the only one that does it, in every process; its error too."""
+    value: Value | RefineryError | None = None
+    if is_first():
+        try:
+            value = action()
+        except RefineryError as error:
+            value = error
+    value = agreed(value)
+    if isinstance(value, RefineryError):
+        raise value
+    return value  # type: ignore[return-value]
 
 
 def gathered(value: Value) -> list[Value]:

@@ -149,6 +149,19 @@ def train_probe(
     return measure_probe(TrainedProbe(views, {}, tuple(skipped)), images, keys, labels, context, seed, settings)
 
 
+def untrained_probe(images: Sequence[Pixels], labels: Sequence[Sequence[Label]]) -> TrainedProbe | None:
+    """A probe as `train_probe` begins it, with one network for each fold: enough to see that it can be exported."""
+    views: dict[str, TrainedView] = {}
+    for name, shown in split_views(labels).items():
+        plan = plan_view(name, shown, images)
+        if plan.parts:
+            channels, settings = images[0].shape[2], plan.network_settings()
+            with torch.random.fork_rng(devices=[]):
+                networks = [label_probe.build(channels, **settings).eval() for _ in range(FOLDS)]
+            views[name] = TrainedView(plan, _view(plan, images), tuple((network,) for network in networks))
+    return TrainedProbe(views, {}) if views else None
+
+
 def measure_probe(
     probe: TrainedProbe,
     images: Sequence[Pixels],
