@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import pytest
 import torch
 from test_simgan import TINY, new
+from tiny import SIMGAN, Recorder, train_config
 
+from refinery import artifact
+from refinery.jobs.train import train
 from refinery.networks._tone import Tone
 from refinery.networks.resnet_refiner import ResnetRefiner
+from refinery.training import tone
 from refinery.training.methods.simgan import Settings
 from refinery.training.tone import described, energy_distance, fit_tone
 
@@ -42,9 +47,11 @@ def light(images: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def met():
-    """A method that has seen dark synthetic images and real ones in many lights."""
+    """A method that has seen dark synthetic images and real ones in many lights, long enough to change something."""
     method = new(LIT)
-    method.meet(scenes(0, 300), scenes(1, 300, 0.5, 0.4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tone, "STEPS", 150)
+        method.meet(scenes(0, 300), scenes(1, 300, 0.5, 0.4))
     return method
 
 
@@ -79,7 +86,8 @@ def test_gray_images_have_one_gain_and_one_level():
     assert float(light(toned).std()) > 2 * float(light(synthetic).std())
 
 
-def test_the_same_images_give_the_same_tone():
+def test_the_same_images_give_the_same_tone(monkeypatch):
+    monkeypatch.setattr(tone, "STEPS", 50)
     first, second = (fitted(scenes(0, 100), scenes(1, 100, 0.5)) for _ in range(2))
     assert torch.equal(first, second)
 
@@ -117,6 +125,18 @@ def test_the_tone_stays_as_it_is_while_the_refiner_trains(met):
     assert float(losses["change"]) == pytest.approx(0, abs=1e-6)
     met._update_refiner(batch, adversarial=True)
     assert torch.equal(met.trained.toned(batch, torch.ones(8, 3)), before)
+
+
+@pytest.mark.parametrize("stop", [{"stop_at": 6}, {"die_at": 9}], ids=["stopped", "killed"])
+def test_a_toned_run_stopped_or_killed_and_resumed_is_the_undisturbed_run(stop, tmp_path, monkeypatch):
+    monkeypatch.setattr(tone, "STEPS", 50)
+    toned = {**SIMGAN, "tone": True}
+    train(train_config(tmp_path, "undisturbed"), toned)
+    with contextlib.suppress(KeyboardInterrupt):
+        train(train_config(tmp_path, "stopped"), toned, observer=Recorder(**stop))
+    train(train_config(tmp_path, "stopped"), toned, resume=True)
+    first, second = (artifact.load(tmp_path / name).model for name in ("undisturbed", "stopped"))
+    assert first == second
 
 
 def test_without_latent_numbers_there_is_no_tone():

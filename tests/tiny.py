@@ -23,8 +23,9 @@ SIMGAN = {
     "history_size": 6,
     "lambda_reg": 0.1,
     "warmup": 0,
+    "tone": False,
 }
-"""Settings of the smallest SimGAN that trains on 16x8 px."""
+"""Settings of the smallest SimGAN that trains on 16x8 px; without the tone, which takes seconds (`test_tone`)."""
 
 
 class Recorder(Silent):
