@@ -37,11 +37,12 @@ def refinery_watched(tmp_path: Path, *arguments: object) -> None:
     [
         "import socket; socket.socket()",
         "import ctypes; ctypes.CDLL(None).socket(2, 1, 0)",
+        "import socket; socket.getaddrinfo('example.invalid', 80)",
         "import subprocess, sys; c = [sys.executable, '-c', 'import socket; socket.socket()']; "
         "sys.exit(subprocess.run(c).returncode)",
         "import socket, threading; t = threading.Thread(target=socket.socket); t.start(); t.join()",
     ],
-    ids=["Python", "C", "a child", "a thread"],
+    ids=["Python", "C", "a name looked up", "a child", "a thread"],
 )
 def test_the_watch_sees_a_socket(tmp_path, code):
     assert run_watched(tmp_path / "home", "-c", code).returncode in (KILLED, KILLED % 256)
