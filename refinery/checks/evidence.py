@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from refinery.checks import _evidence as limits
 from refinery.checks._batch import CLIPPED, CheckBatch
 from refinery.checks._context import CheckContext
-from refinery.checks._evidence import Evidence, edges_left, evidence_in, evidence_of_images
+from refinery.checks._evidence import Evidence, edges_left, evidence_in, evidence_of_images, is_noise
 from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, measured_labels
 from refinery.checks._windows import Windows, disc_windows
 from refinery.regions import PLACELESS, regions
@@ -67,8 +67,9 @@ def gone(batch: CheckBatch) -> list[str]:
     """Why nothing is left of each source's picture; empty where something is, or where the source shows nothing.
 
     With smoothed values in levels of 255: flat: they lie less than 4 apart, and those of the source at least 16. Lost:
-    they deviate by less than 8, and neither edges nor colours follow the source (S(0) < 0.2, R < 0.7). Noise: as little
-    of both as no look leaves (0.15), however much they deviate; images of few pixels are not judged by this.
+    they deviate by less than 8, and by a quarter of the source's at most, and neither edges nor colours follow the
+    source (S(0) < 0.2, R < 0.7). Noise: as little of both as no look leaves (0.15), and the values differ from pixel to
+    pixel, however much; images of few pixels are not judged by this. Another picture is not gone but the wrong one.
     """
     found = evidence_of_images(batch)
     faint = found.is_faint
@@ -77,7 +78,9 @@ def gone(batch: CheckBatch) -> list[str]:
     for n, flat in enumerate(found.is_flat.tolist()):
         looks_lost = not flat and bool(faint[n] or noise[n])
         edges = edges_left(batch.synthetic_field[n], batch.refined_field[n]) if looks_lost else 1.0
-        lost = (faint[n] and edges < limits.FAINT_EDGES) or (noise[n] and edges < limits.NOISE)
+        lost = (faint[n] and edges < limits.FAINT_EDGES) or (
+            noise[n] and edges < limits.NOISE and is_noise(batch.refined_images[n], batch.refined_smoothed[n])
+        )
         told = _described(batch.pairs[n].refined) if flat else "nothing of its source is found in the image"
         reasons.append(told if flat or lost else "")
     return reasons
@@ -135,8 +138,7 @@ def _places(batch: CheckBatch, context: CheckContext) -> Iterator[_Places]:
 def _flat_places(batch: CheckBatch, places: _Places) -> NDArray[np.bool_]:
     """Places at which nothing is left: (M,)."""
     found = _evidence_at(batch, places.jobs, places.windows)
-    dimmed = found.shown_deviation > limits.LOSS * found.left_deviation
-    return np.asarray(found.is_flat | (found.is_faint & dimmed & (places.edges < limits.FAINT_PLACE)))
+    return np.asarray(found.is_flat | (found.is_faint & (places.edges < limits.FAINT_PLACE)))
 
 
 def _evidence_at(batch: CheckBatch, jobs: Sequence[tuple[int, Label]], windows: Windows) -> Evidence:
