@@ -140,6 +140,13 @@ def test_no_honest_look_is_called_gone(change, channels):
         assert not any(one.reason.startswith("gone") for one in findings)
 
 
+def test_another_picture_is_the_wrong_one_and_not_a_flat_one():
+    for seed in range(12):
+        other = pair(seed + 1, HONEST["identical"])
+        (findings,) = run_checks([replace(pair(seed, HONEST["identical"]), refined=other.synthetic)], CheckContext())
+        assert not is_gone(findings)
+
+
 def test_one_dead_channel_of_three_is_not_gone():
     def dead(image: np.ndarray) -> np.ndarray:
         return np.concatenate((0 * image[..., :1] - 1, image[..., 1:]), axis=2)

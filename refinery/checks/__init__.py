@@ -7,12 +7,12 @@ A check is one file with `check(batch: CheckBatch, context: CheckContext) -> lis
 from refinery.checks._batch import CheckBatch
 from refinery.checks._calibration import calibrate
 from refinery.checks._context import CheckContext
+from refinery.checks._gone import is_gone
 from refinery.checks._power import describe_power, measure_power, power_sentence
 from refinery.checks._reach import flips_found
 from refinery.checks._run import run_checks
 from refinery.checks._summary import DriftSummary
 from refinery.checks._verdict import overall
-from refinery.checks.evidence import is_gone
 
 __all__ = [
     "CheckBatch",

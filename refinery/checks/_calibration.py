@@ -14,7 +14,7 @@ from refinery import registry
 from refinery.checks._appearance import null_pairs
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
-from refinery.checks.evidence import gone
+from refinery.checks._gone import gone
 from refinery.sample import Pair
 
 MAX_PAIRS = 256

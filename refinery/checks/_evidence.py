@@ -29,8 +29,9 @@ FAINT_PLACE = 0.5
 Edges in a whole image where they were, or in a label's window where they fit best, which chance helps.
 """
 
-NOISE, NOISE_PX = 0.15, 1024
-"""Both similarities are above this in any honest image of as many pixels, and below it in noise."""
+NOISE, NOISE_PX, WHITE = 0.15, 1024, 0.5
+"""Both similarities are above the first in any honest image of as many pixels, and below it in noise; and of that
+smoothing over 3 x 3 px leaves less than half (a third where it is white), of another picture more."""
 
 POINTS = 1 << 16
 TINY = 1e-9
@@ -64,8 +65,10 @@ class Evidence:
 
     @property
     def is_faint(self) -> NDArray[np.bool_]:
-        """Places that show something in the source, and little when refined, in other colours: (M,)."""
-        return np.asarray(self.shows & (self.left_deviation < FAINT_LEVELS) & (self.colours < FAINT_COLOURS))
+        """Places that show something in the source, and when refined a quarter of it at most, otherwise coloured."""
+        dimmed = self.shown_deviation >= LOSS * self.left_deviation
+        faint = self.shows & dimmed & (self.left_deviation < FAINT_LEVELS)
+        return np.asarray(faint & (self.colours < FAINT_COLOURS))
 
 
 def evidence_in(before: NDArray[Any], after: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> Evidence:
@@ -110,6 +113,12 @@ def edges_left(source: ComplexArray, refined: ComplexArray) -> float:
     shown, left = (float(np.square(np.abs(one)).sum()) for one in (source, refined))
     along = float((source.real * refined.real + source.imag * refined.imag).sum())
     return along / float(np.sqrt(shown * (left + 0.05 * shown) + TINY))
+
+
+def is_noise(raw: FloatArray, smoothed: FloatArray) -> bool:
+    """Whether smoothing takes away what an image (H, W, C) shows: its values differ from pixel to pixel."""
+    left, whole = (float(values.std(axis=(0, 1)).max()) for values in (smoothed, raw))
+    return left < WHITE * whole
 
 
 def _range(values: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from refinery import registry
-from refinery.checks import evidence
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
+from refinery.checks._gone import gone, objections
 from refinery.checks._verdict import combine
 from refinery.errors import SampleError
 from refinery.sample import Finding, Pair
@@ -79,8 +79,8 @@ def _too_large(pair: Pair) -> list[Finding]:
     height, width = pair.synthetic.shape[:2]
     if height * width <= MAX_PIXELS:
         return []
-    if reason := evidence.gone(CheckBatch([_thinned(pair)]))[0]:
-        return evidence.objections(pair.labels, reason)
+    if reason := gone(CheckBatch([_thinned(pair)]))[0]:
+        return objections(pair, pair.labels, reason)
     why = f"{width}x{height} px; labels are checked on images of at most {MAX_PIXELS:,} pixels"
     return [Finding(x.name, x.type, "not_checkable", unit=x.unit, reason=why, item=x.item) for x in pair.labels]
 

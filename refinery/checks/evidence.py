@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery.checks import _evidence as limits
-from refinery.checks._batch import CLIPPED, CheckBatch
+from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
-from refinery.checks._evidence import Evidence, edges_left, evidence_in, evidence_of_images
+from refinery.checks._evidence import Evidence, evidence_in
+from refinery.checks._gone import gone, objection, objections
 from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, measured_labels
 from refinery.checks._windows import Windows, disc_windows
 from refinery.regions import PLACELESS, regions
@@ -19,10 +20,6 @@ from refinery.sample import Finding, FloatArray, Label
 
 TYPES: tuple[str, ...] = (*GEOMETRIC, *PLACELESS, "depth")
 GRANTS = False
-LABEL = "evidence"
-GONE = "gone"
-"""How the reason of every finding of this check begins."""
-
 MIN_ENERGY, MIN_INSIDE = 0.01, 0.5
 MIN_SIDE_PX = 4.0
 
@@ -49,56 +46,11 @@ def check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]:
     for i, (pair, whole) in enumerate(zip(batch.pairs, reasons, strict=True)):
         labels = [label for label in pair.labels if (i, label.name, label.item) not in unseen]
         if whole:
-            findings.append(objections(labels, whole))
+            findings.append(objections(pair, labels, whole))
         else:
             lost_labels = (label for label in labels if (i, label.name, label.item) in flat)
-            findings.append([_objection(label, "its place became one flat colour") for label in lost_labels])
+            findings.append([objection(label, "its place became one flat colour") for label in lost_labels])
     return findings
-
-
-def objections(labels: Sequence[Label], reason: str) -> list[Finding]:
-    """A fail for a picture of which nothing is left, and one for each of its labels and the stand-in for geometry."""
-    whole = Finding(LABEL, LABEL, "fail", unit="", reason=f"{GONE}: {reason}", check=LABEL)
-    stand_in = () if any(label.type in GEOMETRIC for label in labels) else (Label(IMAGE_LABEL, "box", np.zeros(0)),)
-    return [whole, *(_objection(label, reason) for label in (*labels, *stand_in))]
-
-
-def gone(batch: CheckBatch) -> list[str]:
-    """Why nothing is left of each source's picture; empty where something is, or where the source shows nothing.
-
-    With smoothed values in levels of 255: flat: they lie less than 4 apart, and those of the source at least 16. Lost:
-    they deviate by less than 8, and neither edges nor colours follow the source (S(0) < 0.2, R < 0.7). Noise: as little
-    of both as no look leaves (0.15), however much they deviate; images of few pixels are not judged by this.
-    """
-    found = evidence_of_images(batch)
-    faint = found.is_faint
-    noise = found.shows & (found.colours < limits.NOISE) & (batch.size_hw[0] * batch.size_hw[1] >= limits.NOISE_PX)
-    reasons = []
-    for n, flat in enumerate(found.is_flat.tolist()):
-        looks_lost = not flat and bool(faint[n] or noise[n])
-        edges = edges_left(batch.synthetic_field[n], batch.refined_field[n]) if looks_lost else 1.0
-        lost = (faint[n] and edges < limits.FAINT_EDGES) or (noise[n] and edges < limits.NOISE)
-        told = _described(batch.pairs[n].refined) if flat else "nothing of its source is found in the image"
-        reasons.append(told if flat or lost else "")
-    return reasons
-
-
-def is_gone(findings: Sequence[Finding]) -> bool:
-    """Whether the findings of a pair say that its whole picture is gone."""
-    return any(one.label == LABEL and one.check == LABEL and one.verdict == "fail" for one in findings)
-
-
-def _described(refined: FloatArray) -> str:
-    values = np.median(refined, axis=(0, 1))
-    ends = {"black": bool((values <= -CLIPPED).all()), "white": bool((values >= CLIPPED).all())}
-    colour = next((name for name, holds in ends.items() if holds), "one flat colour")
-    return f"the image became {colour}"
-
-
-def _objection(label: Label, reason: str) -> Finding:
-    return Finding(
-        label.name, label.type, "fail", unit=label.unit, reason=f"{GONE}: {reason}", check=LABEL, item=label.item
-    )
 
 
 @dataclass(frozen=True)
@@ -135,8 +87,7 @@ def _places(batch: CheckBatch, context: CheckContext) -> Iterator[_Places]:
 def _flat_places(batch: CheckBatch, places: _Places) -> NDArray[np.bool_]:
     """Places at which nothing is left: (M,)."""
     found = _evidence_at(batch, places.jobs, places.windows)
-    dimmed = found.shown_deviation > limits.LOSS * found.left_deviation
-    return np.asarray(found.is_flat | (found.is_faint & dimmed & (places.edges < limits.FAINT_PLACE)))
+    return np.asarray(found.is_flat | (found.is_faint & (places.edges < limits.FAINT_PLACE)))
 
 
 def _evidence_at(batch: CheckBatch, jobs: Sequence[tuple[int, Label]], windows: Windows) -> Evidence:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refinery import registry
 from refinery.checks import CheckBatch, CheckContext
-from refinery.checks.evidence import gone
+from refinery.checks._gone import gone
 from refinery.sample import FloatArray, Label, Pair, Sample
 from refinery.training.appearance import augment
 from refinery.training.guide import Guide
