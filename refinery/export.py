@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import logging
 import math
 import platform
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -269,12 +270,12 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns about packages it does not need here."""
+    """The exporter warns about packages it does not need here, and some versions print to stdout, which is ours."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from refinery.errors import OutputError
@@ -12,10 +11,10 @@ from refinery.errors import OutputError
 MB = 2**20
 
 
-def require_writable(folder: Path, option: str = "--out") -> None:
+def require_writable(folder: Path, option: str = "--out", what: str = "") -> None:
     """Raise OutputError where no file can be made in a folder, or the folder itself cannot; nothing stays behind.
 
-    option: which the user may give to have it elsewhere.
+    option: which the user may give to have it elsewhere. what: is to be written there, as the message's subject.
     """
     place = folder
     while not place.exists() and place != place.parent:
@@ -24,21 +23,15 @@ def require_writable(folder: Path, option: str = "--out") -> None:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}); give another {option}") from error
+        subject = f"{what} " if what else ""
+        raise OutputError(f"{folder}: {subject}cannot be written ({error.strerror}); give another {option}") from error
 
 
-def require_place(path: Path, option: str = "--out") -> None:
+def require_place(path: Path, option: str = "--out", what: str = "") -> None:
     """Raise OutputError where a file cannot be written at this path, new or in place of one."""
     if path.is_dir():
         raise OutputError(f"{path}: is a folder, expected a path for a file; give another {option}")
-    require_writable(path.parent, option)
-
-
-def require_places(places: Iterable[tuple[str, str]]) -> None:
-    """The same of several paths with their options; an empty path is none."""
-    for path, option in places:
-        if path:
-            require_place(Path(path), option)
+    require_writable(path.parent, option, what)
 
 
 def require_room(folder: Path, needed_bytes: int, what: str) -> None:

@@ -219,7 +219,7 @@ def test_asking_for_a_place_leaves_nothing(tmp_path):
 def test_inspect_tries_its_outputs_before_its_work(tmp_path, option, field):
     (tmp_path / "taken").write_text("a file")
     config = InspectConfig(path=str(tmp_path / "no dataset"), **{field: str(tmp_path / "taken" / "x.png")})
-    with pytest.raises(OutputError, match=f"taken: cannot be written .*give another {option}"):
+    with pytest.raises(OutputError, match=f"taken: the (picture|page) cannot be written .*give another {option}"):
         inspect(config)
 
 

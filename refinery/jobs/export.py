@@ -27,7 +27,7 @@ def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, 
     default = checkpoint.parent.parent / "artifact"
     target = Path(config.out) if config.out else default
     folder, name = (target.parent, target.name) if target.suffix == ".onnx" else (target, MODEL_FILE)
-    require_place(folder / name)
+    require_place(folder / name, what="the artifact")
     trained = _trained(default, observer) if name == MODEL_FILE else None
     manifest = export_checkpoint(checkpoint, folder, name, config.tolerance, trained.probe if trained else None)
     if trained is not None and trained.sha256 == manifest.model_sha256:

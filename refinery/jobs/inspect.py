@@ -32,7 +32,7 @@ from refinery.labels import open_labels
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
 from refinery.report.worst import WORST_TITLE, draw_worst
-from refinery.writable import require_places
+from refinery.writable import require_place
 
 ACROSS = 8
 LARGEST_COMPARED_PX = 256
@@ -47,7 +47,10 @@ def inspect(
     overrides: what labels are, by name, where their files do not say so; from `config.parse_label_overrides`.
     """
     config = _two_paths(config)
-    require_places([(config.picture, "--picture"), (config.html, "--html")])
+    if config.picture:
+        require_place(Path(config.picture), "--picture", "the picture")
+    if config.html:
+        require_place(Path(config.html), "--html", "the page")
     looking = _Looking(config, observer or Silent(), overrides or {})
     path = Path(config.path)
     if config.utility and _is_model(path):
@@ -153,7 +156,8 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
     record = read_record(path, wants_summary=not config.synthetic)
     job, seen = record.job if record else None, survey(source)
     place = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
-    require_places([(place, "--picture")])
+    if place:
+        require_place(Path(place), "--picture", "the picture")
     found: dict[str, Any] = {
         "kind": "refined dataset" if job or config.synthetic else "dataset",
         "layout": seen.layout,

@@ -98,7 +98,7 @@ def soft_argmax(heat: Tensor) -> Tensor:
     """
     height, width = heat.shape[2:]
     x = torch.arange(0.0, 2 * width, 2, device=heat.device).repeat(height)
-    y = torch.arange(0.0, 2 * height, 2, device=heat.device).repeat_interleave(width)
+    y = torch.arange(0.0, 2 * height, 2, device=heat.device).unsqueeze(1).expand(-1, width).reshape(-1)
     places: Tensor = heat.flatten(2).softmax(2) @ torch.stack([x, y], 1)
     return places
 
