@@ -49,7 +49,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 
 
 def run_watched(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python ARGUMENTS` in which socket(2) is deadly, but for those of this machine. home: made here, for caches."""
+    """`python ARGUMENTS` in which socket(2) is deadly, but for those of this machine. home: where caches go."""
     home.mkdir(exist_ok=True)
     kept = {k: v for k, v in os.environ.items() if not k.startswith("XDG_") and "TELEMETRY" not in k}
     environment = {**kept, "HOME": str(home), "OMP_NUM_THREADS": "1"}
