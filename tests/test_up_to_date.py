@@ -269,6 +269,15 @@ def test_a_loose_file_that_changed_is_carried_again_and_one_that_went_goes(model
     assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))
 
 
+@pytest.mark.parametrize("layout", ["folder", "tar", "hdf5"])
+def test_a_loose_file_that_was_added_is_carried(layout, model, tmp_path):
+    source, out = LAYOUTS[layout](tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    (source / "terms.txt").write_text("ours")
+    assert "1 other file (terms.txt)" in refine(source, out, model, "--no-check").stderr
+    assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))
+
+
 def write_coco(source: Path, shift: dict[str, float]) -> None:
     images = [{"id": i, "file_name": f"{i:04d}.png", "width": 64, "height": 48} for i in range(COUNT)]
     boxes = [

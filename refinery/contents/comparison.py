@@ -90,9 +90,15 @@ class Past:
 
 
 class Comparison:
-    """One look at all of a dataset. labels: None where no labels are checked. verify: read and hash everything."""
+    """One look at all of a dataset. labels: None where no labels are checked.
 
-    def __init__(self, source: Source, past: Past, labels: LabelReader | None, verify: bool = False) -> None:
+    finished: the job had been, so that a file which nobody knows was added. verify: read and hash everything.
+    """
+
+    def __init__(
+        self, source: Source, past: Past, labels: LabelReader | None, finished: bool, verify: bool = False
+    ) -> None:
+        self._finished = finished
         self._source, self._log, self._labels, self._verify = source, past.log, labels, verify
         self._past = past
         self._packed = source if isinstance(source, Packed) else None
@@ -208,8 +214,8 @@ class Comparison:
     def _is_same_loose(self, path: str) -> bool:
         """Whether a file that belongs to no sample, and its copy, are what they were."""
         record, stamp = self._log.file(path), self._source.stamp(path)
-        if not record:  # never carried yet: it comes with the stream
-            return True
+        if not record or record.get("gone"):  # of a job that goes on it comes with the stream
+            return not self._finished
         trusted = not self._verify and stamp is not None
         if not (trusted and record.get("in") == list(stamp or ())) and not self._source.endless:
             if record.get("sha256") != sha256_of_file(self._source, path):

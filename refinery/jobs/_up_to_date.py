@@ -86,10 +86,11 @@ class LookBack:
             self._say_other_software()
         if self._source.endless and not isinstance(self._source, Packed):
             return Begun(finished, compared=False)
-        changes = Comparison(self._source, self._past, self._labels, self._config.verify).run()
+        is_finished = finished is not None
+        changes = Comparison(self._source, self._past, self._labels, is_finished, self._config.verify).run()
         self._removed = changes.removed
         self._refuse_other(changes)
-        said = changes.sentence(finished is not None)
+        said = changes.sentence(is_finished)
         if said:
             self._refuse_changed(said)
             self._observer.say(f"changed since this job began: {said}; the output is brought up to date")
