@@ -22,9 +22,11 @@ def hold(path: Path, taken: str, locks: list[IO[bytes]], shared: bool = False) -
         file = path.open("a+b")
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except BlockingIOError:
             file.close()
-            raise OutputError(f"{taken}; wait, or give another --out") from error
+            raise OutputError(
+                f"{taken}; wait, or give another --out"
+            ) from None  # its number is that of too few threads
         except OSError as error:
             file.close()
             raise OutputError(

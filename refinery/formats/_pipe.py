@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from numpy.typing import NDArray
 
-from refinery import image
+from refinery import image, registry
 from refinery.errors import DatasetError, OutputError, SampleError
 from refinery.formats._files import COPY_BYTES, Files, chunks, output_errors
 from refinery.formats._noted import Noted
@@ -28,7 +28,6 @@ from refinery.formats._tar import Member, Read, padded, read_members
 from refinery.formats._tar_files import EXPANDING_ERRORS, expanded
 from refinery.formats._tar_samples import Names, TarSample, samples_of
 from refinery.formats._tar_sink import end_of, replaced
-from refinery.formats.folder import FolderSource
 from refinery.image import Decoded
 from refinery.sample import Sample
 
@@ -104,9 +103,10 @@ class PipeSource:
         """A writer of the archive's files into the folder `out`."""
         return UnpackSink(out, scratch)
 
-    def delivered(self, out: Path) -> FolderSource:
+    def delivered(self, out: Path) -> Source:
         """The folder that the archive was unpacked into."""
-        return FolderSource(out)
+        unpacked: Source = registry.find("format", "folder").open_source(out)
+        return unpacked
 
     def _read(self, file: Any) -> Iterator[Sample | Loose]:
         try:
