@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -375,9 +376,10 @@ def test_bad_models_are_one_line_and_leave_no_output(tmp_path, name, message):
 
 
 RUNTIME = {
-    "halves": "into (2, 1, 24, 32); a refiner keeps height and width",
-    "fails": "the model failed on 0000.png",
+    "halves": "into \\(2, 1, 24, 32\\); a refiner keeps height and width",
+    "fails": "the model failed on 0000.png|into \\(7, 11, 13, 17\\); a refiner keeps",
 }
+"""OpenVINO on one core runs the model that reshapes to a size which no batch has."""
 
 
 @pytest.mark.parametrize(("kind", "message"), RUNTIME.items(), ids=RUNTIME)
@@ -386,7 +388,7 @@ def test_models_that_are_no_refiners(tmp_path, kind, message, provider):
     source = write_scenes(tmp_path / "in", 2)
     done = refine(source, tmp_path / "out", write_refiner(tmp_path, kind), "--provider", provider, "--batch-size", 2)
     assert done.exit_code == 1
-    assert message in error_of(done)
+    assert re.search(message, error_of(done))
     assert tree_of(tmp_path / "out") == {}
 
 
