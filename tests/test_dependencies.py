@@ -38,6 +38,11 @@ def test_every_dependency_has_its_line_in_the_table() -> None:
         assert re.split(r"[^A-Za-z0-9_-]", line)[0] in table
 
 
+def shortest(version: str) -> str:
+    """A version without the zeros that say nothing: 13.0.0 is 13."""
+    return re.sub(r"(\.0)+$", "", version)
+
+
 def test_the_lowest_versions_that_are_allowed_are_those_that_were_tried() -> None:
     """`make test-versions` writes the row; a bound that changes is tried again."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -45,7 +50,6 @@ def test_the_lowest_versions_that_are_allowed_are_those_that_were_tried() -> Non
     table = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     (row,) = [line for line in table.splitlines() if line.startswith("| lowest |")]
     tried = dict(re.findall(r"([\w-]+) (\d[\d.]*)", row.split("|")[3]))
-    assert {name: tried.get(name, "").removesuffix(".0") for name in bounds if name in tried} == {
-        name: bound.removesuffix(".0") for name, bound in bounds.items() if name in tried
-    }
+    both = bounds.keys() & tried.keys()
+    assert {name: shortest(tried[name]) for name in both} == {name: shortest(bounds[name]) for name in both}
     assert bounds.keys() - tried.keys() <= {"onnxruntime"}, "which other kinds of machine have in its place"

@@ -541,3 +541,46 @@ def test_a_refiner_that_changes_nothing_is_told(tmp_path):
         done = refine(source, tmp_path / kind, write_refiner(tmp_path, kind), "--no-check")
         again = refine(tmp_path / kind, tmp_path / f"{kind}-again", write_refiner(tmp_path, kind), "--no-check")
         assert ("the refiner changes nothing" in again.stderr) == told, done.stderr
+
+
+def write_labelled(root: Path, seeds: dict[str, int]) -> Path:
+    """Scenes with the label of their disc."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name, seed in seeds.items():
+        pixels, label = scene(seed)
+        Image.fromarray(pixels).save(root / f"{name}.png", compress_level=1)
+        (root / f"{name}.json").write_text(json.dumps({"disc": label}))
+    return root
+
+
+@pytest.mark.parametrize("how", ["bit by bit", "by growing"])
+def test_checks_are_calibrated_again_where_most_of_the_dataset_is_other_than_it_was(how, model, tmp_path):
+    seeds = {f"{i:04d}": i for i in range(9)}
+    source, out = write_labelled(tmp_path / "in", seeds), tmp_path / "out"
+    assert refine(source, out, model).exit_code == 0
+    if how == "bit by bit":
+        steps = [{name: seed + 100 for name, seed in list(seeds.items())[a:b]} for a, b in ((0, 3), (3, 6))]
+    else:
+        steps = [{f"1{i:03d}": 50 + i for i in range(a, b)} for a, b in ((0, 6), (6, 12))]
+    said = []
+    for step in steps:
+        write_labelled(source, step)
+        said.append(refine(source, out, model).stderr)
+    assert ["when the checks were calibrated" in text for text in said] == [False, True]
+    assert refine(source, tmp_path / "fresh", model).exit_code == 0
+    assert lines_of(out) == lines_of(tmp_path / "fresh")
+    assert tree_of(out) == tree_of(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "0099.json", "0099.png"])
+def test_a_file_that_somebody_put_into_the_output_is_not_overwritten(name, model, tmp_path):
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    fresh(source, out, model)
+    (out / name).write_text("mine")
+    write_folder(source, {**FIRST, "0099": (9, 9.0)})
+    (source / "notes.txt").write_text("theirs")
+    assert f"has {name}, which this job did not write" in error_of(refine(source, out, model, "--no-check"))
+    assert (out / name).read_text() == "mine"
+    (out / name).unlink()
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))

@@ -49,6 +49,9 @@ class Changes:
     stale_files: list[str] = field(default_factory=list)
     """Files of many samples whose samples are refined again."""
 
+    taken: list[str] = field(default_factory=list)
+    """Paths of the input that are new, and where the output has a file that the job did not write."""
+
     @property
     def done(self) -> int:
         """Samples that the manifest has lines of."""
@@ -153,7 +156,10 @@ class Comparison:
         changes = self._changes
         if line is None:
             changes.added += 1
-            changes.name(sample.image)
+            if self._finished:
+                changes.name(sample.image)
+                self._note_taken(sample.carried())
+                self._note_taken([(sample.origin.image, sample.image)])
         elif not self._is_same_input(sample, line):
             changes.changed += 1
         elif not self._is_same_output(sample, line):
@@ -215,6 +221,8 @@ class Comparison:
         """Whether a file that belongs to no sample, and its copy, are what they were."""
         record, stamp = self._log.file(path), self._source.stamp(path)
         if not record or record.get("gone"):  # of a job that goes on it comes with the stream
+            if self._finished:
+                self._note_taken([(path, path)])
             return not self._finished
         trusted = not self._verify and stamp is not None
         if not (trusted and record.get("in") == list(stamp or ())) and not self._source.endless:
@@ -247,6 +255,15 @@ class Comparison:
                 lines = (line for line in past_lines(self._past) if _leads_into(line["image"], proved))
                 self._files[name] = not prove(lines, Prover(self._source.delivered(self._past.out)))
         return self._files[name]
+
+    def _note_taken(self, paths: Iterable[tuple[str, str]]) -> None:
+        """Note which new files of the input would take the place of files that somebody else put into the output."""
+        if self._past.out is None or self._packed is not None:
+            return
+        for path, to in paths:
+            there = sha256_of_disk(self._past.out / to) if (self._past.out / to).exists() else None
+            if there is not None and there != sha256_of_file(self._source, path) and len(self._changes.taken) < NAMED:
+                self._changes.taken.append(to)
 
     def _stands(self, record: Line, files: dict[str, str | None]) -> bool:
         """Whether carried files stand in the output as they were carried."""

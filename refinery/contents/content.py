@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ def has_content(source: Source, sample: Sample, line: Mapping[str, Any]) -> bool
     except SampleError:
         image = b""
     return bool(sha256_of(image) == line["source_sha256"] and sidecars_of(source, sample) == line["sidecars"])
+
+
+def digest_of_sample(source: Source, sample: Sample) -> str:
+    """Of a sample's image and sidecars together."""
+    try:
+        image = source.read(sample)
+    except SampleError:
+        image = b""
+    return sha256_of(json.dumps([sha256_of(image), sidecars_of(source, sample)], sort_keys=True).encode())
 
 
 def has_names(sample: Sample, line: Mapping[str, Any]) -> bool:

@@ -5,24 +5,32 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from refinery import __version__
 from refinery.config import RefineConfig
 from refinery.contents.comparison import Changes, Comparison, Past, labels_digest, lines_in, past_lines
+from refinery.contents.content import digest_of_sample
 from refinery.contents.line_index import KeySet, Line
 from refinery.contents.stamp_log import LABELS, StampLog
+from refinery.dataset import spread
 from refinery.errors import OutputError
+from refinery.formats._counting import count_samples
 from refinery.formats._files import Files
 from refinery.formats._names import with_mark
 from refinery.formats._parts import Packed
 from refinery.formats._source import Loose, Source
 from refinery.jobs._observer import Observer
+from refinery.jobs._pairs import affordable_pairs
 from refinery.journal import Journal
 from refinery.labels import LabelReader
+from refinery.sample import Sample
 
 REMOVED_AT_MOST = 0.5
 """Share of a job's samples that may be gone from its input: where more are, another dataset is meant, or a part of this
 one is not there."""
+CALIBRATED_AT_LEAST = 0.5
+"""Share of the samples that still has to be what it was when the checks were calibrated, as far as a sample tells."""
 SAME_AT_LEAST = 0.5
 """Share of a job's samples that have to be what they were: where fewer are, the checks are calibrated and all is
 refined anew."""
@@ -53,12 +61,24 @@ def software() -> dict[str, str]:
     return versions
 
 
+def calibrated_on(source: Source) -> dict[str, Any]:
+    """The samples that checks are calibrated on, and how many the dataset has, for `calibration.json`."""
+    if source.endless:
+        return {}
+    digests = {sample.key: digest_of_sample(source, sample) for sample in spread(source, affordable_pairs(source))}
+    return {"samples": count_samples(source), "sha256": digests}
+
+
 class LookBack:
-    """One job and its output as an earlier run left it. source: what is refined, with its variants."""
+    """One job and its output as an earlier run left it.
+
+    source: what is refined, with its variants. whole: the dataset, of which it may be a part.
+    """
 
     def __init__(
         self,
         source: Source,
+        whole: Source,
         journal: Journal,
         log: StampLog,
         labels: LabelReader | None,
@@ -66,7 +86,7 @@ class LookBack:
         is_local: bool,
         observer: Observer,
     ) -> None:
-        self._source, self._journal, self._log, self._labels = source, journal, log, labels
+        self._source, self._whole, self._journal, self._log, self._labels = source, whole, journal, log, labels
         self._config, self._observer, self._removed = config, observer, 0
         mark = str(journal.job.get("variant_mark", ""))
         marks = tuple(f"{mark}{number}" for number in range(1, config.variants))
@@ -90,6 +110,7 @@ class LookBack:
         changes = Comparison(self._source, self._past, self._labels, is_finished, self._config.verify).run()
         self._removed = changes.removed
         self._refuse_other(changes)
+        self._refuse_taken(changes)
         said = changes.sentence(is_finished)
         if said:
             self._refuse_changed(said)
@@ -97,9 +118,13 @@ class LookBack:
             journal.take_up()
             finished = None
         self._say_moved()
-        anew = changes.same < SAME_AT_LEAST * changes.done
+        anew = changes.same < SAME_AT_LEAST * changes.done or self._has_outgrown_calibration()
         if anew:
-            self._observer.say("more than half is other than it was: the checks are calibrated and all is refined anew")
+            self._observer.say(
+                "more than half is other than it was when the checks were calibrated: that is done again, and all is "
+                "refined anew"
+            )
+            finished = None
             journal.begin_anew()
         if anew or changes.stale:
             self._set_aside(changes.stale, anew)
@@ -172,6 +197,27 @@ class LookBack:
                 f"more ({', '.join(changes.named)}, ...); nothing was changed: bring them back, or give another --out"
             )
 
+    def _refuse_taken(self, changes: Changes) -> None:
+        if changes.taken:
+            raise OutputError(
+                f"{self._journal.out}: has {', '.join(changes.taken)}, which this job did not write, and the input has "
+                "another file of that name now; move it away, and run the same command again"
+            )
+
+    def _has_outgrown_calibration(self) -> bool:
+        """Whether less than half of the dataset is what it was when the checks were calibrated on it."""
+        record = self._journal.read_calibration()
+        if record is None or record.get("from") == "artifact" or "samples" not in record or self._whole.endless:
+            return False
+        digests: dict[str, str] = record["sha256"]
+        now = {
+            sample.key: digest_of_sample(self._whole, sample)
+            for sample in self._whole.entries()
+            if isinstance(sample, Sample) and sample.key in digests
+        }
+        share = sum(now.get(key) == digest for key, digest in digests.items()) / max(1, len(digests))
+        return bool(share * record["samples"] < CALIBRATED_AT_LEAST * count_samples(self._whole))
+
     def _refuse_changed(self, said: str) -> None:
         if self._config.strict:
             raise OutputError(
@@ -191,7 +237,7 @@ class LookBack:
     def _say_moved(self) -> None:
         was, now = self._journal.begun_as.get("source"), self._journal.job.get("source")
         if was != now:
-            self._observer.say(f"the input of this job lies at {now} now, with the same content (was: {was})")
+            self._observer.say(f"the input of this job lies at {now} now (was: {was})")
 
     def _set_aside(self, stale: KeySet, anew: bool) -> None:
         """Mark lines that do not hold any more, and let the manifest end before the first of them."""

@@ -33,7 +33,7 @@ from refinery.jobs._proof import prove_output
 from refinery.jobs._range import require_range
 from refinery.jobs._record import Report
 from refinery.jobs._summary import delivered_pairs, summarise, worst_rows, write_worst
-from refinery.jobs._up_to_date import LookBack, software
+from refinery.jobs._up_to_date import LookBack, calibrated_on, software
 from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import FOLDER, Journal
 from refinery.labels import open_labels
@@ -94,7 +94,7 @@ def refine(
     identity = _identity(config, source, model, session, overrides or {}, mark, shard, part)
     is_local = config.out != PIPE and not is_address(config.out)
     with working_folder(config) as out, Journal(out, identity, shard) as journal, StampLog(journal.folder) as log:
-        started, look = time.monotonic(), LookBack(own, journal, log, reader, config, is_local, observer)
+        started, look = time.monotonic(), LookBack(own, source, journal, log, reader, config, is_local, observer)
         begun = look.compare()
         before = begun.samples if begun.compared else _count_lines(journal)
         if begun.finished is None or source.endless or begun.finished["samples"] != total:
@@ -103,7 +103,7 @@ def refine(
             stream = Stream(own, sink_of, session, options, journal, log, look, begun.compared, config.strict, is_local)
             summary = stream.run(Progress(observer, total, before))
         else:
-            how = "read and hashed" if config.verify else "compared by size and time"
+            how = "all read and hashed" if config.verify else "by size and time, or content where these are others"
             observer.say(
                 f"this job is finished already: input and output are as they were ({how}); nothing was done again"
             )
@@ -185,7 +185,7 @@ def _calibrate(
     if known is not None:
         return replace(options, context=recalled(options.context, known))
     context, record = calibrated(options.context, model, lambda: refined_pairs(source, session, options), config.seed)
-    journal.write_calibration({**record, "flips_found": flips_found(context)})
+    journal.write_calibration({**record, "flips_found": flips_found(context), **calibrated_on(source)})
     observer.say(calibration_sentence(record))
     return replace(options, context=context)
 
