@@ -117,9 +117,9 @@ class Journal:
     def lose(self, lines: Iterable[str]) -> None:
         """Note what cannot be carried, each line once: a second run may not meet it again."""
         known = self.lost()
-        path, new = self.folder / LOST, [line for line in lines if line not in known]
+        new = [line for line in lines if line not in known]
         if new:
-            write_json(path, {"lost": [*known, *new]})
+            self._write(LOST, {"lost": [*known, *new]})
 
     def lost(self) -> list[str]:
         """What was noted so far."""
@@ -128,7 +128,7 @@ class Journal:
 
     def write_summary(self, summary: Line) -> None:
         """The job's result; a job with a summary is finished."""
-        write_json(self.folder / "summary.json", summary)
+        self._write("summary.json", summary)
 
     def read_summary(self) -> Line | None:
         """The result of a finished job."""
@@ -136,12 +136,17 @@ class Journal:
 
     def write_calibration(self, calibration: Line) -> None:
         """The thresholds of the job's checks, so that a second run of it judges as the first one did."""
-        write_json(self.folder / "calibration.json", calibration)
+        self._write("calibration.json", calibration)
 
     def read_calibration(self) -> Line | None:
         """The thresholds that this job has used so far; None when it has not begun, or they cannot be read."""
         found = self._read("calibration.json", "thresholds")
         return found if found is not None and isinstance(found["thresholds"], dict) else None
+
+    def _write(self, name: str, content: Line) -> None:
+        """One of the job's own JSON objects, whole or not at all. Raises OutputError."""
+        with output_errors(self.folder / name):
+            write_json(self.folder / name, content)
 
     def _read(self, name: str, key: str) -> Line | None:
         """One of the job's own JSON objects; None for what is not there or does not hold `key`."""

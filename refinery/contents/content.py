@@ -58,12 +58,12 @@ def has_content(source: Source, sample: Sample, line: Mapping[str, Any]) -> bool
 
 
 def digest_of_sample(source: Source, sample: Sample) -> str:
-    """Of a sample's image and sidecars together."""
+    """The first 64 bits of a hash of a sample's image and sidecars together."""
     try:
         image = source.read(sample)
     except SampleError:
         image = b""
-    return sha256_of(json.dumps([sha256_of(image), sidecars_of(source, sample)], sort_keys=True).encode())
+    return sha256_of(json.dumps([sha256_of(image), sidecars_of(source, sample)], sort_keys=True).encode())[:16]
 
 
 def has_names(sample: Sample, line: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ does not tell is read and compared.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -45,7 +46,8 @@ class StampLog:
     def __exit__(self, *_: object) -> None:
         for opened in (self._file, self._index):
             if opened is not None:
-                opened.close()
+                with contextlib.suppress(OSError):  # a full disk has been reported by the write itself
+                    opened.close()
 
     def get(self, name: str) -> Line:
         """The last line of this id that was added before `read_again`; empty where there is none."""

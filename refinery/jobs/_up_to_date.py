@@ -66,7 +66,7 @@ def calibrated_on(source: Source) -> dict[str, Any]:
     if source.endless:
         return {}
     digests = {sample.key: digest_of_sample(source, sample) for sample in spread(source, affordable_pairs(source))}
-    return {"samples": count_samples(source), "sha256": digests}
+    return {"samples": count_samples(source), "digests": digests}
 
 
 class LookBack:
@@ -209,7 +209,7 @@ class LookBack:
         record = self._journal.read_calibration()
         if record is None or record.get("from") == "artifact" or "samples" not in record or self._whole.endless:
             return False
-        digests: dict[str, str] = record["sha256"]
+        digests: dict[str, str] = record["digests"]
         now = {
             sample.key: digest_of_sample(self._whole, sample)
             for sample in self._whole.entries()
