@@ -396,7 +396,14 @@ def test_ranges_that_can_be_right(change):
 
 # Training
 
-COLLAPSING = {**SIMGAN, "optimizer": "sgd", "refiner_lr": 10.0, "lambda_reg": 0.0, "discriminator_lr": 1e-3}
+COLLAPSING = {
+    **SIMGAN,
+    "optimizer": "sgd",
+    "refiner_lr": 10.0,
+    "lambda_reg": 0.0,
+    "discriminator_lr": 1e-3,
+    "tone": True,
+}
 
 
 def test_training_that_collapsed_says_so_and_exports_nothing(tmp_path):
