@@ -8,11 +8,13 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)  ## train, refine and inspect the coins
 	bash examples/coins/demo.sh
 
+WORKERS ?= 2
+
 test: lint  ## format, lint, types, layers, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-all: lint  ## the same with the slow tests
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -m "" -n $(WORKERS) --dist loadfile
 
 test-versions:  ## the quick tests and a tiny job with the lowest and with the newest versions that are allowed
 	$(PYTHON) tests/try_versions.py lowest newest
