@@ -24,6 +24,9 @@ NAME = "stamps.jsonl"
 LABELS = "labels"
 """The id of the line about files about many images."""
 
+CALIBRATION = "calibration"
+"""The id of the line about the samples that the checks were calibrated on."""
+
 
 class StampLog:
     """The log of one journal; lines may be added from several threads. Opened and closed by a `with` block."""

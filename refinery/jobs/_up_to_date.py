@@ -12,7 +12,7 @@ from refinery.config import RefineConfig
 from refinery.contents.comparison import Changes, Comparison, Past, labels_digest, lines_in, past_lines
 from refinery.contents.content import digest_of_sample
 from refinery.contents.line_index import KeySet, Line
-from refinery.contents.stamp_log import LABELS, StampLog
+from refinery.contents.stamp_log import CALIBRATION, LABELS, StampLog
 from refinery.dataset import spread
 from refinery.errors import OutputError
 from refinery.formats._counting import count_samples
@@ -62,7 +62,7 @@ def software() -> dict[str, str]:
 
 
 def calibrated_on(source: Source) -> dict[str, Any]:
-    """The samples that checks are calibrated on, and how many the dataset has, for `calibration.json`."""
+    """The samples that checks are calibrated on, and how many the dataset has, for the log."""
     if source.endless:
         return {}
     digests = {sample.key: digest_of_sample(source, sample) for sample in spread(source, affordable_pairs(source))}
@@ -206,8 +206,8 @@ class LookBack:
 
     def _has_outgrown_calibration(self) -> bool:
         """Whether less than half of the dataset is what it was when the checks were calibrated on it."""
-        record = self._journal.read_calibration()
-        if record is None or record.get("from") == "artifact" or "samples" not in record or self._whole.endless:
+        calibration, record = self._journal.read_calibration(), self._log.get(CALIBRATION)
+        if calibration is None or calibration.get("from") == "artifact" or not record or self._whole.endless:
             return False
         digests: dict[str, str] = record["digests"]
         now = {

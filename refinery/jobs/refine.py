@@ -17,7 +17,7 @@ from refinery import artifact as artifacts
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, flips_found
 from refinery.config import LabelOverride, OnDrift, RefineConfig
-from refinery.contents.stamp_log import StampLog
+from refinery.contents.stamp_log import CALIBRATION, StampLog
 from refinery.errors import DatasetError
 from refinery.formats._counting import count_samples
 from refinery.formats._parts import Part, divide
@@ -98,7 +98,7 @@ def refine(
         begun = look.compare()
         before = begun.samples if begun.compared else _count_lines(journal)
         if begun.finished is None or source.endless or begun.finished["samples"] != total:
-            options = _calibrate(options, config, source, model, session, journal, observer)
+            options = _calibrate(options, config, source, model, session, journal, log, observer)
             sink_of = partial(open_sink, config=config, journal=journal, store=store)
             stream = Stream(own, sink_of, session, options, journal, log, look, begun.compared, config.strict, is_local)
             summary = stream.run(Progress(observer, total, before))
@@ -176,6 +176,7 @@ def _calibrate(
     model: Artifact,
     session: Session,
     journal: Journal,
+    log: StampLog,
     observer: Observer,
 ) -> RefineOptions:
     """The options with calibrated checks: the thresholds that this job has used so far, or new ones, written down."""
@@ -185,7 +186,9 @@ def _calibrate(
     if known is not None:
         return replace(options, context=recalled(options.context, known))
     context, record = calibrated(options.context, model, lambda: refined_pairs(source, session, options), config.seed)
-    journal.write_calibration({**record, "flips_found": flips_found(context), **calibrated_on(source)})
+    log.add(CALIBRATION, calibrated_on(source))
+    log.flush()
+    journal.write_calibration({**record, "flips_found": flips_found(context)})
     observer.say(calibration_sentence(record))
     return replace(options, context=context)
 
