@@ -190,7 +190,9 @@ class Comparison:
         record = self._log.sample(sample.key)
         if record.get("again"):
             return False
-        if self._packed is not None:
+        if self._packed is not None and not self._log.file(self._packed.file_of(sample)) and not self._source.endless:
+            same = has_content(self._source, sample, line)  # killed before the file was hashed
+        elif self._packed is not None:
             same = self._is_same_file(self._packed.file_of(sample))
         else:
             origin = sample.origin
