@@ -584,3 +584,17 @@ def test_a_file_that_somebody_put_into_the_output_is_not_overwritten(name, model
     (out / name).unlink()
     assert refine(source, out, model, "--no-check").exit_code == 0
     assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))
+
+
+@pytest.mark.parametrize("noted", [1, 3, COUNT])
+def test_a_job_that_was_killed_before_its_file_was_hashed_goes_on(noted, model, tmp_path):
+    source, out = write_hdf5(tmp_path / "in", FIRST), tmp_path / "out"
+    expected = fresh(source, tmp_path / "fresh", model)
+    fresh(source, out, model)
+    (out / ".refinery" / "manifest.jsonl").write_text("".join(f"{line}\n" for line in lines_of(out)[:noted]))
+    for name in ("summary.json", "stamps.jsonl"):
+        (out / ".refinery" / name).unlink()
+    done = refine(source, out, model, "--no-check")
+    assert done.exit_code == 0
+    assert "changed since" not in done.stderr
+    assert tree_of(out, own=True) == tree_of(expected, own=True)
