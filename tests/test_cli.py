@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import shutil
@@ -309,13 +310,37 @@ def test_a_signal_whose_exception_was_swallowed_stops_the_job_all_the_same(stops
         stops.progress({"done": 1, "images_per_s": 1.0}, 2)
 
 
-def test_a_job_that_stops_politely_gets_one_signal_in_words_and_the_second_as_an_exception(stops, capsys):
-    assert not stops.interrupted()
-    signal.raise_signal(signal.SIGINT)
-    assert stops.interrupted()
-    assert "press Ctrl-C again to stop at once" in capsys.readouterr().err
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+class Signalled(io.RawIOBase):
+    """A stream that gets a signal in the midst of the first write, and keeps what is written."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:
+        self.parts.append(bytes(data).decode())
+        if len(self.parts) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return len(data)
+
+
+def test_a_job_that_stops_politely_gets_one_signal_in_words_and_the_second_as_an_exception(monkeypatch):
+    """Also where the signal comes while a line is written: a stream must not be written to from within itself."""
+    raw = Signalled()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=True))
+    observer = TerminalObserver()
+    with signals(observer):
+        assert not observer.interrupted()
+        observer.say("1/9  3 images/s")
+        assert observer.interrupted()
+        give_up = time.monotonic() + 20
+        while len(raw.parts) < 2 and time.monotonic() < give_up:
+            time.sleep(0.01)
+        assert raw.parts == ["1/9  3 images/s\n", "stopping after this step; press Ctrl-C again to stop at once\n"]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.slow

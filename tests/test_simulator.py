@@ -304,21 +304,23 @@ def test_standard_input_feeds_a_training_and_a_signal_ends_it_politely(tmp_path,
         'device = "cpu"\nprecision = "fp32"\n[simgan]\n'
         + "".join(f"{k} = {json.dumps(v)}\n" for k, v in SIMGAN.items())
     )
-    source = subprocess.Popen(
-        simulator("pass", "piped.py").removesuffix("|"), shell=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
     command = [sys.executable, "-m", "refinery", "train", "--synthetic", "-", "--real", "real", "--out", "run"]
-    with subprocess.Popen(
-        [*command, "--config", "c.toml", "--steps", "100000"],
-        stdin=source.stdout, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path,
-    ) as run:  # fmt: skip
+    with (
+        subprocess.Popen(
+            simulator("pass", "piped.py").removesuffix("|"),
+            shell=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        ) as source,
+        subprocess.Popen(
+            [*command, "--config", "c.toml", "--steps", "100000"],
+            stdin=source.stdout, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path,
+        ) as run,
+    ):  # fmt: skip
         source.stdout.close()
         said = "".join(itertools.takewhile(lambda line: not re.match(r"\d+/", line), run.stderr))
         run.send_signal(signal.SIGINT)
         said += run.stderr.read()
     assert run.returncode == 130, said
     assert "go on with: refinery train --resume run" in said
-    source.wait(10)
 
 
 def test_nothing_piped_in_is_one_line(monkeypatch):

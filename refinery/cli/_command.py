@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -62,14 +65,15 @@ def signals(observer: TerminalObserver) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in asked_to_heed()}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if _is_importing(frame) and _later(again, number):
+        if _is_importing(frame) and _elsewhere(again, number):
             return
         first, observer.asked_to_stop = not observer.asked_to_stop, True
         if not (first and observer.stops_politely):
             raise KeyboardInterrupt
-        observer.say("stopping after this step; press Ctrl-C again to stop at once")
+        _elsewhere(observer.say, "stopping after this step; press Ctrl-C again to stop at once")
 
     def again(number: int) -> None:
+        time.sleep(ASK_AGAIN_S)
         if signal.getsignal(number) is not ask:
             return
         if hasattr(signal, "pthread_kill"):  # wakes the main thread from its sleep
@@ -86,12 +90,14 @@ def signals(observer: TerminalObserver) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _later(action: object, number: int) -> bool:
-    """Whether a thread could be started that does it soon."""
-    later = threading.Timer(ASK_AGAIN_S, action, [number])  # type: ignore[arg-type]
-    later.daemon = True
+def _elsewhere(action: Callable[[Any], None], argument: Any) -> bool:
+    """Do something in a thread of its own, and say whether one could be started.
+
+    A handler may have come between any two instructions of the main thread, also while it writes a line or starts a
+    thread: it must not write to the same stream, nor take a lock that the main thread may hold.
+    """
     try:
-        later.start()
+        _thread.start_new_thread(action, (argument,))
     except RuntimeError:
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -73,5 +74,6 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
     The first process of a container (PID 1) hears of no signal that it has no handler for, so this one is set first.
     """
-    _ending.complain(_ending.INTERRUPTED)
+    with contextlib.suppress(OSError):
+        os.write(2, f"error: {_ending.INTERRUPTED}\n".encode())  # the main thread may be writing to stderr
     os._exit(_ending.INTERRUPT_CODE)

@@ -19,7 +19,7 @@ from refinery.errors import SampleError, UsageError
 from refinery.formats._files import Files
 from refinery.formats._hdf5_variants import Hdf5Sample, in_copy
 from refinery.formats._names import DELIMITERS, VARIANT_MARKS, picture_core, picture_tail, stem_of, tails, with_mark
-from refinery.formats._parts import Packed
+from refinery.formats._parts import Listed, Packed
 from refinery.formats._source import Copying, IntoFiles, Loose, Sink, Source
 from refinery.formats._stamp import Stamp
 from refinery.formats._tar import MAX_PART_BYTES
@@ -36,6 +36,8 @@ def with_variants(source: Source, count: int, mark: str) -> Source:
     """The source with `count` variants of each sample, one after the other. mark: of `free_mark`."""
     if count == 1:
         return source
+    if isinstance(source, Listed):
+        return ListedVariants(source, count, mark)
     return PackedVariants(source, count, mark) if isinstance(source, Packed) else VariantSource(source, count, mark)
 
 
@@ -163,13 +165,21 @@ class PackedVariants(VariantSource):
         """The file that holds a sample, or the one that it is a variant of."""
         return cast(Packed, self._source).file_of(sample.origin)
 
-    def without(self, files: frozenset[str]) -> PackedVariants:
+    def without(self, files: frozenset[str]) -> Source:
         """The same dataset without these files."""
-        return PackedVariants(cast(Packed, self._source).without(files), self._count, self._mark)
+        return with_variants(cast(Packed, self._source).without(files), self._count, self._mark)
 
     def alone(self, file: str) -> Source:
         """One file of it as a dataset of its own."""
-        return PackedVariants(cast(Packed, self._source).alone(file), self._count, self._mark)
+        return with_variants(cast(Packed, self._source).alone(file), self._count, self._mark)
+
+
+class ListedVariants(PackedVariants):
+    """The same of a source that is `Listed`."""
+
+    def files(self) -> dict[str, bool]:
+        """All files of the dataset, by their own names; whether each holds samples."""
+        return cast(Listed, self._source).files()
 
 
 def variant_of(sample: Sample, number: int, mark: str) -> Sample:
