@@ -28,6 +28,7 @@ RefinePrecision = Literal["auto", "fp32", "bf16", "fp16"]
 Provider = Literal["auto", "tensorrt", "cuda", "openvino", "cpu"]
 OnDrift = Literal["soften", "quarantine", "keep", "fail"]
 Config = TypeVar("Config")
+TINY_STEPS, GUIDE_STEPS = 100, 450
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,14 @@ class TrainConfig:
     """Run folder; empty: runs/METHOD-DATE-TIME."""
     method: str = "simgan"
     """Training recipe; its own settings stand in a table of its name."""
+    preset: str = ""
+    """Settings by one word, below all that is given: `fast`, for machines without a GPU; `paper`, what the method's
+    paper says; empty: the defaults."""
     steps: int = 0
     """Adversarial steps after pretraining; 0: the method's default."""
     minutes: float = 0.0
-    """Stop after this many minutes of training, 0: no limit; the learning rates still fall with `steps`."""
+    """Train for this many minutes at most, with as much of `steps` as fit: the learning rates fall over these. 0: no
+    limit. What is done before and after the steps comes on top. Not repeatable: how many fit is measured."""
     batch_size: int = 0
     """Images a step; 0: as many pixels as 32 images of 60x36, from 8 to 64 images."""
     crop: int = 0
@@ -85,12 +90,13 @@ class TrainConfig:
     """Steps between measurements of the labels' drift that the budget follows."""
     control: int = 128
     """Synthetic samples held out of training for these measurements."""
-    guide_steps: int = 450
-    """Steps in which each of the three networks that watch the labels is trained; 0: none, the geometry check alone."""
+    guide_steps: int = -1
+    """Steps in which each of the three networks that watch the labels is trained; 0: none, the geometry check alone;
+    -1: 450, or none in a training of less than 100 steps."""
     probe: bool = True
     """Train a label probe when the refiner is done; it goes into the artifact and judges labels while refining."""
     probe_steps: int = 0
-    """Steps of each of its networks; 0: chosen by image size."""
+    """Steps of each of its networks; 0: chosen by image size, and no probe after a training of less than 100 steps."""
     wait_minutes: float = 10.0
     """How long a distributed run waits for its other processes to begin."""
     match_real: int = 0
@@ -113,10 +119,15 @@ class TrainConfig:
             budget_every=1,
             control=4,
             match_real=0,
-            guide_steps=0,
+            guide_steps=-1,
             probe_steps=0,
             wait_minutes=0,
         )
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it is a try, for which what is done once would take longer than all the steps."""
+        return 0 < self.steps < TINY_STEPS
 
 
 @dataclass(frozen=True)
@@ -240,11 +251,19 @@ def require_at_least(config: Any, **least: float) -> None:
 def load_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as a dictionary. Raises ConfigError with the place of a syntax error."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_toml(Path(path).read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); --config takes a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """The text of a TOML file as a dictionary. Raises ConfigError with the place of a syntax error."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not valid TOML: {error}") from error
 
 
 def check_tables(toml: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

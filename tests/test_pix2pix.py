@@ -13,12 +13,13 @@ import onnxruntime
 import pytest
 import torch
 
-from refinery.config import build, load_toml
+from refinery.config import build
 from refinery.dataset import open_dataset
 from refinery.errors import ConfigError
 from refinery.export import measure_parity, to_onnx
 from refinery.losses.conditional_adversarial import REAL, REFINED, conditional_adversarial
 from refinery.losses.reconstruction import reconstruction
+from refinery.presets import preset_tables
 from refinery.training import checkpoint
 from refinery.training.data import as_tensor
 from refinery.training.device import Placement
@@ -184,7 +185,7 @@ def test_without_a_discriminator_patches_do_not_matter():
 
 
 def test_settings_of_the_paper():
-    table = load_toml(ROOT / "examples" / "paper" / "pix2pix.toml")
+    table = preset_tables("paper", "pix2pix", 256)
     settings = scale(build(Settings, table["pix2pix"], {}, "[pix2pix]"), (256, 256))
     assert table["train"]["batch_size"] == 1
     assert (settings.lambda_l1, settings.refiner_lr, settings.beta1, settings.beta2) == (100, 2e-4, 0.5, 0.999)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from tiny import SIMGAN
 
-from refinery.config import build, load_toml
+from refinery.config import build
 from refinery.losses.local_adversarial import REAL, REFINED, local_adversarial
+from refinery.presets import preset_tables
 from refinery.training.device import Placement
 from refinery.training.methods._adversarial import AdversarialRefinement
 from refinery.training.methods._adversarial_networks import build_discriminator, build_refiner
 from refinery.training.methods.simgan import Settings, create, scale
-
-PAPER = Path(__file__).parent.parent / "examples" / "paper"
 
 TINY = Settings(latent=0, shift=0.0, **{**SIMGAN, "discriminator_pretrain": 1, "refiner_pretrain": 2})
 
@@ -205,8 +203,7 @@ def test_a_kept_state_goes_on_the_same(tmp_path, optimizer, autocast):
     [("eyes", (35, 55), 296_129, (9, 14)), ("hands", (224, 224), 741_825, (7, 7))],
 )
 def test_the_papers_settings_describe_its_networks(name, size_hw, parameters, grid_hw):
-    tables = load_toml(PAPER / f"{name}.toml")
-    settings = build(Settings, tables["simgan"], {}, name)
+    settings = build(Settings, preset_tables("paper", "simgan", min(size_hw))["simgan"], {}, name)
     placement = Placement(torch.device("cpu"), False)
     method = create(1, 1, settings, 1, placement, torch.Generator().manual_seed(0))
     assert sum(parameter.numel() for parameter in method.refiner.parameters()) == parameters

@@ -11,10 +11,11 @@ import torch
 from tiny import SIMGAN, train_config
 from torch import Tensor
 
-from refinery.config import build, load_toml
+from refinery.config import build
 from refinery.errors import ConfigError, TrainingError
 from refinery.jobs.train import train as train_job
 from refinery.networks import patch_discriminator, resnet_discriminator
+from refinery.presets import preset_tables
 from refinery.training import checkpoint
 from refinery.training.device import Placement
 from refinery.training.methods import simgan, ssgan
@@ -22,7 +23,6 @@ from refinery.training.methods._adversarial import AdversarialRefinement
 from refinery.training.methods._rotations import judge, squares, turned
 
 TINY = ssgan.Settings(**{**SIMGAN, "discriminator_pretrain": 0})
-PAPER = Path(__file__).parent.parent / "examples" / "paper" / "ssgan.toml"
 
 
 def new(settings: ssgan.Settings = TINY, steps: int = 40) -> AdversarialRefinement:
@@ -150,7 +150,7 @@ def test_the_weights_of_the_papers_sums():
     )
     parameters = list(method.discriminator.parameters())
     expected = [p.detach() - g for p, g in zip(parameters, torch.autograd.grad(by_hand, parameters), strict=True)]
-    method._update_discriminator(refined, real)
+    method._update_discriminator(refined, real, 0)
     for parameter, wanted in zip(parameters, expected, strict=True):
         assert torch.allclose(parameter.detach(), wanted, atol=1e-6)
 
@@ -249,7 +249,7 @@ def test_every_part_can_be_switched_on_for_simgan(part):
 
 
 def test_the_papers_settings_describe_its_discriminator():
-    tables = load_toml(PAPER)
+    tables = preset_tables("paper", "ssgan", 32)
     settings = build(ssgan.Settings, tables["ssgan"], {}, "ssgan")
     method = ssgan.create(3, 3, settings, 1, Placement(torch.device("cpu"), False), torch.Generator().manual_seed(0))
     assert isinstance(method.discriminator, resnet_discriminator.ResnetDiscriminator)

@@ -20,6 +20,7 @@ from refinery.jobs.train import train
 from refinery.registry import names
 from refinery.training import checkpoint
 from refinery.training.device import Placement
+from refinery.training.methods import _adversarial
 from refinery.training.stats import read_stats
 
 
@@ -137,6 +138,17 @@ def test_resuming_a_finished_run_changes_nothing(root):
     result = train(train_config(root, "finished"), SIMGAN, resume=True)
     assert (result["steps"], result["stopped_by"]) == (12, "steps")
     assert same_tensors(state(root, "finished"), before)
+
+
+def test_the_schedule_is_drawn_together_so_that_it_ends_with_the_minutes(root, monkeypatch):
+    rates: list[float] = []
+    monkeypatch.setattr(_adversarial, "set_rate", lambda _, rate: rates.append(rate))
+    result = train(train_config(root, "drawn", minutes=0.02, steps=10**6, eval_every=10**6, probe=False), SIMGAN)
+    assert (result["stopped_by"], result["best_step"]) == ("minutes", result["steps"])
+    assert 10 < result["steps"] < 10_000
+    assert 1 < result["seconds"] < 6
+    assert max(rates) == pytest.approx(2e-4, rel=0.01)
+    assert rates[-1] < 0.2 * max(rates)
 
 
 def test_minutes_end_a_run_like_steps_do(root):

@@ -87,6 +87,12 @@ def train(
     ] = None,
     out: Annotated[str | None, typer.Option("--out", help="Run folder.", show_default="runs/METHOD-DATE-TIME")] = None,
     method: Annotated[str | None, typer.Option("--method", help="Training recipe.", show_default="simgan")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", help="fast: for machines without a GPU; paper: the method's paper.", show_default="none"
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Adversarial steps.", show_default="the method's")
     ] = None,
@@ -117,11 +123,12 @@ def train(
 ) -> None:
     """Train a refiner on real photos and a synthetic dataset, and export the best one."""
     options = {
-        "real": real, "synthetic": synthetic, "out": out, "method": method, "steps": steps, "minutes": minutes,
-        "batch_size": batch_size, "crop": crop, "device": device, "precision": precision, "seed": seed,
-        "max_drift": max_drift,
+        "real": real, "synthetic": synthetic, "out": out, "method": method, "preset": preset,
+        "steps": steps, "minutes": minutes, "batch_size": batch_size, "crop": crop, "device": device,
+        "precision": precision, "seed": seed, "max_drift": max_drift,
     }  # fmt: skip
     with command(debug) as observer:
+        from refinery.jobs._preset import with_preset
         from refinery.jobs._resume import require_one_meaning
         from refinery.jobs.train import train as run
 
@@ -132,6 +139,9 @@ def train(
         tables = _tables(config)
         settings = build(TrainConfig, tables.get("train", {}), options, str(config))
         _require_typed(synthetic, settings.synthetic)
+        if settings.preset:
+            tables = with_preset(settings, tables, options)
+            settings = build(TrainConfig, tables.get("train", {}), options, f"{config}, {settings.preset}")
         overrides = parse_label_overrides(tables.get("labels", {}))
         with scratch(settings.out or "runs"):
             result = run(settings, tables.get(settings.method, {}), resume is not None, observer, overrides)

@@ -9,7 +9,7 @@ from typing import Any
 
 from refinery.artifact import ProbeFiles
 from refinery.checks import CheckContext, calibrate
-from refinery.config import TrainConfig
+from refinery.config import TINY_STEPS, TrainConfig
 from refinery.image import as_channels, from_float, to_float
 from refinery.labels import LabelReader
 from refinery.sample import FloatArray, Pair
@@ -46,7 +46,12 @@ def make_judges(
     recoloured = pairs[0].refined.shape[2] != held_out.channels
     if config.probe and recoloured:
         say("no label probe: it would learn gray images and be asked about colour ones")
-    wanted = config.probe and not recoloured
+    if config.probe and not trains_probe(config):
+        say(
+            f"no label probe after {config.steps} steps: labels that only it can judge are not judged; from "
+            f"{TINY_STEPS} steps on there is one, or with probe_steps"
+        )
+    wanted = trains_probe(config) and not recoloured
     probe = _probe(reader, synthetic, held_out, context, config, refine, say) if wanted else None
     files = None
     if probe is not None:
@@ -57,6 +62,11 @@ def make_judges(
     unmoved = [] if targets is None else _partners(pairs, targets)
     decoys = [(pair.sample.key, pair.synthetic) for pair in pairs[:: max(1, len(pairs) // 32)]]
     return Judges(files, dict(calibrate(pairs, context.with_decoys(decoys), config.seed, unmoved).thresholds))
+
+
+def trains_probe(config: TrainConfig) -> bool:
+    """Whether a label probe is trained: where it is wanted, and the training is no try or asks for it."""
+    return config.probe and (config.probe_steps > 0 or not config.is_tiny)
 
 
 def _probe(

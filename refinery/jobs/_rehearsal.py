@@ -8,6 +8,7 @@ from typing import Any
 from refinery.artifact import MODEL_FILE, load
 from refinery.config import TrainConfig
 from refinery.errors import MissingExtraError, ModelError
+from refinery.jobs._judge import trains_probe
 from refinery.labels import LabelReader
 from refinery.writable import require_room, require_writable
 
@@ -59,7 +60,7 @@ def _probe(data: Any, reader: LabelReader, config: TrainConfig) -> Any:
     """An untrained label probe; None where the labels of some images give nothing to learn."""
     from refinery.training.probe import untrained_probe
 
-    if not config.probe or data.real_channels != data.channels:
+    if not trains_probe(config) or data.real_channels != data.channels:
         return None
     images, samples = data.held_out.images[:LOOKED_AT], data.held_out.samples[:LOOKED_AT]
     labels = [reader.read(s, (i.shape[0], i.shape[1]))[0] for s, i in zip(samples, images, strict=True)]

@@ -287,6 +287,11 @@ def _realism_of(
     before = stack(synthetic, config.limit, "synthetic dataset") if synthetic is not None else after
     real = stack(real_source, 2 * config.limit, "real dataset")
     compared = realism.compare(before, after, real, config.seed)
+    from refinery.training.device import share_cores
+    from refinery.training.two_sample import measured
+
+    share_cores()
+    compared |= measured(before, after, real, config.seed)
     if synthetic is None:
         for numbers in compared.values():
             numbers |= {"refined": None, "gain_ci95": None}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refinery.checks import CheckContext
-from refinery.config import LabelOverride, TrainConfig, build, parse_max_drift, to_toml
+from refinery.config import GUIDE_STEPS, TINY_STEPS, LabelOverride, TrainConfig, build, parse_max_drift, to_toml
 from refinery.errors import UsageError
 from refinery.formats._source import Source
 from refinery.jobs._checking import unknown_tolerances
@@ -143,7 +143,9 @@ def _plan(config: TrainConfig, table: Mapping[str, Any], resume: bool, observer:
             f"--batch-size {batch_size}: cannot be shared evenly by {distributed.size()} processes; give a multiple of "
             "their number"
         )
-    config = dataclasses.replace(config, out=str(folder.path), steps=steps, batch_size=batch_size)
+    config = _without_what_is_too_long(
+        dataclasses.replace(config, out=str(folder.path), steps=steps, batch_size=batch_size), control, observer
+    )
     if before:
         before.require_same_settings(config)
     return _Plan(config, module, settings, method, data, control, folder, placement, generator, before, held)
@@ -205,6 +207,18 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
         folder.best, reader, data.synthetic, data.held_out, context, config, observer.say, data.targets
     )
     return _finish(folder, outcome, judges)
+
+
+def _without_what_is_too_long(config: TrainConfig, control: Any, observer: Observer) -> TrainConfig:
+    """Decide on the networks that watch labels; a tiny training does without."""
+    if config.guide_steps >= 0:
+        return config
+    if config.is_tiny and control is not None:
+        observer.say(
+            f"{config.steps} steps are a try: no networks are trained to watch the labels, their geometry is measured; "
+            f"from {TINY_STEPS} steps on they are, or with guide_steps"
+        )
+    return dataclasses.replace(config, guide_steps=0 if config.is_tiny else GUIDE_STEPS)
 
 
 def _open_folder(plan: _Plan, overrides: Mapping[str, LabelOverride], contents: Mapping[str, Contents]) -> None:

@@ -18,11 +18,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from refinery.networks._tone import Tone
+from refinery.networks._refiner import Head, Refiner, padded, with_channels
 
 Padding = Literal["reflect", "zeros"]
 LatentAs = Literal["channels", "modulation", "batch_modulation"]
@@ -68,25 +67,17 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor, latent: Tensor | None = None) -> Tensor:
         """(B, width, H, W) to the same shape. latent: (B, latent), for blocks that are modulated by it."""
-        inner = self.first(_reflect(features, self.margin))
+        inner = self.first(padded(features, self.margin))
         if self.modulation is not None and latent is not None:
             inner = self.modulation(inner, latent)
         return functional.relu(features + self.second(functional.relu(inner)))
 
 
-class ResnetRefiner(nn.Module):
-    """(B, C, H, W) in [-1, 1] to the same shape and range; H, W of at least 8 px.
+class ResnetRefiner(Refiner):
+    """(B, C, H, W) in [-1, 1] to the same shape and range; H, W of at least 8 px. See `Refiner` and the module's text.
 
-    head: `residual` returns x + f(x), clamped to the range when not training; `tanh` returns tanh(f(x)), as published.
-    latent: how many numbers of each image's z ~ N(0, 1) it takes beside the images, 0: none; see the module's text.
-    tone: whether they also light the image, if there are any, see `networks/_tone`; what the network refines, and
-    adds to, is then the toned image.
+    An output pixel depends on its receptive field (and the latent) alone, wherever it lies.
     """
-
-    size_multiple = 1
-    min_side_px = 8
-    cell_px = 1
-    """An output pixel depends on its receptive field (and the latent) alone, wherever it lies."""
 
     def __init__(
         self,
@@ -95,14 +86,12 @@ class ResnetRefiner(nn.Module):
         blocks: int = 4,
         kernel: int = 3,
         padding: Padding = "reflect",
-        head: Literal["residual", "tanh"] = "residual",
+        head: Head = "residual",
         latent: int = 0,
         latent_as: LatentAs = "channels",
         tone: bool = False,
     ) -> None:
-        super().__init__()
-        self.tone = Tone(channels, latent) if tone and latent else None
-        self.head, self.latent = head, latent
+        super().__init__(channels, head, latent, tone)
         self.extra_channels = latent if latent_as == "channels" else 0
         self.margin = kernel // 2 if padding == "reflect" else 0
         self.first = nn.Conv2d(channels + self.extra_channels, width, kernel, padding=0 if self.margin else kernel // 2)
@@ -113,37 +102,16 @@ class ResnetRefiner(nn.Module):
 
         self.blocks = nn.Sequential(*(ResidualBlock(width, padding, modulation()) for _ in range(blocks)))
         self.last = nn.Conv2d(width, channels, 1)
-        if head == "residual":
-            nn.init.zeros_(self.last.weight)
-            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        self.begin_as_identity(self.last)
 
-    def forward(self, synthetic: Tensor, latent: Tensor | None = None) -> Tensor:
-        """The refined images. latent: (B, latent); left out it is zero, the look in the middle."""
-        if self.latent and latent is None:
-            latent = synthetic.new_zeros(synthetic.shape[0], self.latent)
-        toned = self.toned(synthetic, latent)
-        features = functional.relu(self.first(_reflect(self._with_channels(toned, latent), self.margin)))
+    def change(self, toned: Tensor, latent: Tensor | None) -> Tensor:
+        """What is added to the image, or drawn anew."""
+        seen = with_channels(toned, latent if self.extra_channels else None)
+        features = functional.relu(self.first(padded(seen, self.margin)))
         for block in self.blocks:
             features = block(features, latent)
-        change = self.last(features)
-        if self.head == "tanh":
-            return torch.tanh(change)
-        refined: Tensor = toned + change
-        return refined if self.training else refined.clamp(-1.0, 1.0)
-
-    def toned(self, synthetic: Tensor, latent: Tensor | None) -> Tensor:
-        """The images lit as the latent says, which the network then refines; the images themselves without `tone`."""
-        if self.tone is None or latent is None:
-            return synthetic
-        lit: Tensor = self.tone(synthetic, latent)
-        return lit
-
-    def _with_channels(self, synthetic: Tensor, latent: Tensor | None) -> Tensor:
-        """The images with their latents beside them as constant channels, where those are wanted so."""
-        if latent is None or not self.extra_channels:
-            return synthetic
-        planes = latent.to(synthetic.dtype)[:, :, None, None].expand(-1, -1, *synthetic.shape[2:])
-        return torch.cat([synthetic, planes], 1)
+        change: Tensor = self.last(features)
+        return change
 
     @property
     def receptive_field_px(self) -> int:
@@ -152,16 +120,5 @@ class ResnetRefiner(nn.Module):
 
 
 def build(channels: int, **settings: object) -> ResnetRefiner:
-    """The refiner for images of `channels` channels; settings are the constructor's."""
-    return ResnetRefiner(channels, **settings)  # type: ignore[arg-type]
-
-
-def _reflect(features: Tensor, margin: int) -> Tensor:
-    """Pad by reflection in the tensor's own type: autocast would widen it to float32 and back, a tenth of a step."""
-    if not margin:
-        return features
-    kind = features.device.type
-    if not torch.is_autocast_enabled(kind):
-        return functional.pad(features, (margin,) * 4, mode="reflect")
-    with torch.autocast(kind, enabled=False):
-        return functional.pad(features, (margin,) * 4, mode="reflect")
+    """The refiner for images of `channels` channels; settings are the constructor's, and `scales` is passed over."""
+    return ResnetRefiner(channels, **{name: value for name, value in settings.items() if name != "scales"})  # type: ignore[arg-type]

@@ -23,6 +23,10 @@ from refinery.training.run_folder import RunFolder
 from refinery.training.stats import StatsLog
 from refinery.training.validation import Evaluation
 
+TELL_AFTER_STEPS, WORTH_TELLING_S = 70, 60
+"""Steps of both networks have to be among those that the time is told from."""
+FIT_EVERY_STEPS = 10
+
 
 class Observer(Protocol):
     """Who watches a run: the command line's progress bar or line log."""
@@ -73,14 +77,17 @@ def run_training(
         run.restore()
     run.begin()
     try:
-        for step in range(run.outcome.step, method.total_steps):
+        for step in range(run.outcome.step, run.all_steps):
             losses = method.step(step, feed.draw_synthetic, feed.draw_real)
             run.count(step + 1)
+            run.fit_into_minutes()
             ending = run.ending()
             if budget and run.due(config.budget_every) and method.phase(step) == "adversarial":
                 run.write(budget.update(method.refiner))
             if run.due(config.log_every) or run.outcome.step == 1 or ending:
                 run.log(method.phase(step), losses)
+            if step + 1 == run.begun_at + TELL_AFTER_STEPS:
+                run.tell_time()
             if run.due(config.eval_every) or ending in ("steps", "minutes"):
                 if distributed.is_first():
                     run.judge(evaluate(method.refiner))
@@ -112,7 +119,7 @@ class _Run:
     ) -> None:
         self.method, self.folder, self.config, self.generator, self.header = method, folder, config, generator, header
         self.feed, self.budget, self.observer = feed, budget, observer
-        self.outcome = Outcome()
+        self.outcome, self.all_steps = Outcome(), method.total_steps
         self.watch = Watch()
 
     def begin(self) -> None:
@@ -134,6 +141,26 @@ class _Run:
         """Whether something that happens every so many steps happens after this one."""
         return self.outcome.step % every == 0
 
+    def fit_into_minutes(self) -> None:
+        """With `minutes`, let the learning rates fall to zero over the steps that there is time for, as measured."""
+        if not self.config.minutes or self.outcome.step % FIT_EVERY_STEPS:
+            return
+        steps = self.outcome.step - self.begun_at
+        seconds = time.monotonic() - self.session
+        left = (self.config.minutes * 60 - self.outcome.seconds) * steps / max(seconds, 1e-9)
+        fitting = self.outcome.step + max(1, int(left))
+        self.method.total_steps = distributed.agreed(min(self.all_steps, fitting))
+
+    def tell_time(self) -> None:
+        """How long it will take on this machine, once that can be told; not of what is soon over."""
+        done = self.outcome.step - self.begun_at
+        left = (self.method.total_steps - self.outcome.step) * (time.monotonic() - self.session) / done
+        if left >= WORTH_TELLING_S:
+            self.observer.say(
+                f"this takes about {math.ceil(left / 60)} minutes on this machine, and evaluations; --minutes M makes "
+                "it fit into less: the schedule is drawn together"
+            )
+
     def write(self, numbers: dict[str, Any]) -> None:
         """Into stats.jsonl, with the step."""
         if self.stats:
@@ -141,10 +168,11 @@ class _Run:
 
     def ending(self) -> str:
         """Why this step is the last: steps, minutes, interrupt; empty: it is not."""
-        if self.outcome.step >= self.method.total_steps:
+        if self.outcome.step >= self.all_steps:
             return "steps"
-        if self.config.minutes and self.outcome.seconds >= self.config.minutes * 60:
-            return distributed.agreed("minutes")
+        is_over = self.outcome.step >= self.method.total_steps or self.outcome.seconds >= self.config.minutes * 60
+        if self.config.minutes and distributed.agreed(is_over):
+            return "minutes"
         return distributed.agreed("interrupt" if self.observer.interrupted() else "")
 
     def exhausted(self) -> str:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from refinery.networks._tone import Tone
 from refinery.training.device import one_thread
 
-STEPS, BATCH, RATE = 1200, 256, 3e-3
+STEPS, BATCH, RATE = 400, 256, 6e-3
 FIRST = 0.02
 """Deviation of the last layer's weights at the start; with zeros all latents would be alike for ever."""
 SEEN_PX, CELLS = 16, 4
@@ -27,9 +27,10 @@ LEAK = 0.01
 """Share of the gradient that reaches what clamping cuts off."""
 
 
-def fit_tone(tone: Tone, synthetic: Tensor, real: Tensor, seed: int = 0) -> None:
+def fit_tone(tone: Tone, synthetic: Tensor, real: Tensor, seed: int = 0, steps: int | None = None) -> None:
     """Train it on images (N, C, H, W) in [-1, 1] of both sides, N >= 2, in seconds on a CPU.
 
+    steps: None: STEPS, more help nothing.
     The same images and seed give the same weights. Its weights stay where they are and want no gradients afterwards.
     """
     device = next(tone.parameters()).device
@@ -40,10 +41,11 @@ def fit_tone(tone: Tone, synthetic: Tensor, real: Tensor, seed: int = 0) -> None
         torch.nn.init.normal_(trained.last.weight, std=FIRST)
     trained.requires_grad_(True)
     optimizer = torch.optim.Adam(trained.parameters(), RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    steps = STEPS if steps is None else steps
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     rendered, wanted = from_afar(synthetic), described(from_afar(real))
     with one_thread():
-        for _ in range(STEPS):
+        for _ in range(steps):
             batch, others = (_drawn(images, generator) for images in (rendered, wanted))
             toned = trained.unclamped(batch, torch.randn(len(batch), tone.latent, generator=generator))
             inside = toned.clamp(-1, 1)

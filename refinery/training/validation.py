@@ -23,6 +23,7 @@ from refinery.training.diagnosis import WHAT_TO_TRY
 from refinery.training.drift_meter import Control, Drift, DriftMeter, worst
 from refinery.training.guide import Guide
 from refinery.training.refining import refine_arrays
+from refinery.training.two_sample import MIN_IMAGES, TwoSampleTest, told
 
 MAX_FAILED = 0.05
 """Share of the held-out samples whose labels may fail in a checkpoint that is still kept for its realism."""
@@ -132,6 +133,10 @@ class Validation:
         self.context = context.with_decoys((sample.key, image) for sample, image in decoys)
         self.seed = seed
         self.device = device
+        half = self.real[::2]
+        self.test = TwoSampleTest(half, seed) if min(len(half), len(self.synthetic)) >= MIN_IMAGES else None
+        self.apart: tuple[float, float] | None = None
+        """How well synthetic images are told from real ones: it never changes."""
         self.meter = None
         if watchers is not None and len({image.shape for image in self.synthetic}) == 1:
             self.meter = DriftMeter(watchers, Control(held_out.samples, self.synthetic, self.labels), context, device)
@@ -161,6 +166,9 @@ class Validation:
         count = len(refined)
         first, other = (realism.equalise(side, self.size_hw, count, self.channels) for side in (synthetic, refined))
         compared = realism.compare(first, other, self.real, self.seed)
+        if self.test is not None:
+            self.apart = self.apart or self.test.accuracy(first)
+            compared["classifier"] = told(self.apart, self.test.accuracy(other))
         if self.targets is None:
             return compared
         before, after = ([as_channels(i, self.channels) for i in side] for side in (synthetic, refined))

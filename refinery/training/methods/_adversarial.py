@@ -3,11 +3,12 @@
     L_R = l_deceive(D(R(x, z))) + lambda |psi(R(x, z)) - psi(x')| + alpha l_rotation(D, R(x, z) turned)
           + sigma shift(R(x, z), x') + consistency
     L_D = 1/2 (l_tell(D(R(x, z)), refined) + l_tell(D(y), real) + beta l_rotation(D, y turned))
+          + gamma |grad D(y)|^2
 
 x synthetic, y real, z the latent where there is one, x' = x or, with `tone`, x as z lights it; sigma is the setting
-`shift`. l_tell and l_deceive see upright images only. The discriminator learns rotations on real images alone, and the
-refiner is rewarded when D recognises those of its images; a quarter of the images is turned four ways in the pass that
-judges them all.
+`shift`, gamma `gradient_penalty`. l_tell and l_deceive see upright images only. The discriminator learns rotations on
+real images alone, and the refiner is rewarded when D recognises those of its images; a quarter of the images is turned
+four ways in the pass that judges them all.
 Source: Shrivastava et al. 2017 (arXiv:1612.07828), algorithm 1; Chen et al. 2019 (arXiv:1811.11212), eq. 3 and
 section 4 (they sum the discriminator's terms; half of the sum is the same for Adam, and keeps SimGAN's log 2).
 """
@@ -19,14 +20,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from refinery.losses.gradient_penalty import gradient_penalty
 from refinery.losses.hinge import hinge, hinge_refiner
 from refinery.losses.local_adversarial import REAL, REFINED, local_adversarial
 from refinery.losses.rotation import rotation
 from refinery.losses.self_regularization import self_regularization
+from refinery.losses.shading import shading
 from refinery.losses.shift import shift
 from refinery.networks._discriminator import Discriminator
 from refinery.networks._tone import Tone
 from refinery.registry import find
+from refinery.training import tone
 from refinery.training.averages import RunningMean
 from refinery.training.device import Placement
 from refinery.training.history_buffer import HistoryBuffer
@@ -37,7 +41,6 @@ from refinery.training.methods._method import Brake, Draw
 from refinery.training.methods._opponents import Opponents
 from refinery.training.methods._rotations import Judged, judge, random_crops
 from refinery.training.optimizing import Schedule, make_optimizer, set_rate, update
-from refinery.training.tone import fit_tone
 
 UNGUIDED_LAMBDA = 2.0
 """lambda where it is left to a label budget and there is none."""
@@ -86,7 +89,7 @@ class AdversarialRefinement(Opponents):
         """Look at some images of both sides before training: how they are lit."""
         if self.settings.lights:
             trained, kept = (cast("Tone", network.tone) for network in (self.trained, self.refiner))
-            fit_tone(trained, synthetic, real)
+            tone.fit_tone(trained, synthetic, real, steps=min(tone.STEPS, self.total_steps))
             kept.load_state_dict(trained.state_dict())
 
     @property
@@ -131,13 +134,13 @@ class AdversarialRefinement(Opponents):
         if phase == "refiner alone":
             return self._update_refiner(draw_synthetic(), adversarial=False)[1]
         if phase == "discriminator alone":
-            return self._update_discriminator(self._refine(draw_synthetic()), draw_real())
+            return self._update_discriminator(self._refine(draw_synthetic()), draw_real(), step)
         for _ in range(self.settings.refiner_steps):
             refined, losses = self._update_refiner(draw_synthetic(), adversarial=True)
         # The last refiner update's images serve the first discriminator update: refining is most of a step's cost.
         for k in range(self.settings.discriminator_steps):
             batch = refined if k == 0 else self._refine(draw_synthetic())
-            losses |= self._update_discriminator(self.history.mix(batch), draw_real())
+            losses |= self._update_discriminator(self.history.mix(batch), draw_real(), step)
         return losses
 
     def _update_refiner(self, synthetic: Tensor, *, adversarial: bool) -> tuple[Tensor, dict[str, Tensor]]:
@@ -149,6 +152,9 @@ class AdversarialRefinement(Opponents):
             if self.settings.shift:
                 losses["shift"] = shift(refined, lit)
                 total = total + self.settings.shift * losses["shift"]
+            if self.settings.shading:
+                losses["shading"] = shading(refined, lit)
+                total = total + self.settings.shading * losses["shading"]
             if adversarial:
                 judged = self._judge(refined, slice(0, refined.shape[0]), self.settings.rotation_alpha)
                 losses["refiner_adversarial"] = self._deceive(judged.patches)
@@ -164,7 +170,7 @@ class AdversarialRefinement(Opponents):
         losses["change"] = (refined - lit).abs().mean()
         return refined.detach(), {name: loss.detach() for name, loss in losses.items()}
 
-    def _update_discriminator(self, refined: Tensor, real: Tensor) -> dict[str, Tensor]:
+    def _update_discriminator(self, refined: Tensor, real: Tensor, step: int) -> dict[str, Tensor]:
         """One step down L_D, over one mini-batch of refined and one of real images in the same pass."""
         count, both = refined.shape[0], torch.cat([refined, real])
         with self.autocast():
@@ -176,10 +182,19 @@ class AdversarialRefinement(Opponents):
                 losses["rotation_real"] = rotation(judged.rotations, judged.quarter_turns)
                 total = loss + 0.5 * self.settings.rotation_beta * losses["rotation_real"]
                 losses["rotation_accuracy"] = (judged.rotations.argmax(1) == judged.quarter_turns).float().mean()
+            if self.settings.gradient_penalty and step % self.settings.gradient_penalty_every == 0:
+                losses["gradient_penalty"] = self._steepness(real)
+                weight = self.settings.gradient_penalty * self.settings.gradient_penalty_every
+                total = total + weight * losses["gradient_penalty"]
         update(self.optimizers["discriminator"], total, self.settings.clip)
         right = [(on_refined[:, 1] > on_refined[:, 0]).float().mean(), (on_real[:, 0] > on_real[:, 1]).float().mean()]
         losses["discriminator_accuracy"] = torch.stack(right).mean()
         return {name: value.detach() for name, value in losses.items()}
+
+    def _steepness(self, real: Tensor) -> Tensor:
+        """How steeply the discriminator answers on real images."""
+        seen = jitter(self._cropped(real), self.settings.augment, self.generator).requires_grad_()
+        return gradient_penalty(self.discriminator(seen), seen)
 
     def _judge(self, images: Tensor, subject: slice, weight: float) -> Judged:
         """What the discriminator says, about rotations too where their loss has a weight."""
@@ -195,11 +210,12 @@ class AdversarialRefinement(Opponents):
         return hinge_refiner(logits) if self.settings.loss == "hinge" else local_adversarial(logits, REAL)
 
     def _cropped(self, images: Tensor) -> Tensor:
-        """A random square of each image, where `discriminator_crop` asks for one."""
-        side, (height, width) = self.settings.discriminator_crop, images.shape[2:]
-        if not side or side >= max(height, width):
+        """A random part of each image, where `discriminator_crop` or `discriminator_shift` asks for one."""
+        most, shift = self.settings.discriminator_crop or max(images.shape[2:]), self.settings.discriminator_shift
+        height, width = (min(most, side - min(shift, side // 8)) for side in images.shape[2:])
+        if (height, width) == tuple(images.shape[2:]):
             return images
-        return random_crops(images, (min(side, height), min(side, width)), self.generator)
+        return random_crops(images, (height, width), self.generator)
 
     def _refine(self, synthetic: Tensor) -> Tensor:
         with torch.no_grad(), self.autocast():

@@ -17,8 +17,8 @@ def build_refiner(channels: int, real_channels: int, settings: AdversarialSettin
 
     Raises ValueError for settings that were not scaled, TrainingError for real images of other channels.
     """
-    if not (settings.blocks and settings.kernel):
-        raise ValueError("blocks or kernel is left open")
+    if not (settings.width and settings.blocks and settings.kernel):
+        raise ValueError("width, blocks or kernel is left open")
     if channels != real_channels:
         raise TrainingError(
             f"the synthetic images have {channels} channel(s), the real ones {real_channels}; this method keeps the "
@@ -27,10 +27,11 @@ def build_refiner(channels: int, real_channels: int, settings: AdversarialSettin
     return _built(
         "refiner",
         settings.refiner,
-        "resnet_refiner",
+        "multiscale_refiner or resnet_refiner",
         channels,
         width=settings.width,
         blocks=settings.blocks,
+        scales=settings.scales,
         kernel=settings.kernel,
         padding=settings.padding,
         head=settings.head,

@@ -39,6 +39,8 @@ class AdversarialSettings:
     """Whether the latent numbers, if any, light each image, spread as brightness and contrast of the photos are."""
     shift: float = 0.0
     """Weight of the squared shift of edges, px^2 (`losses/shift`), which leaves light and contrast free; 0: off."""
+    shading: float = 0.0
+    """Weight of the change of shading, `losses/shading`, which leaves texture free; 0: off."""
     refiner_steps: int = 1
     """K_g: refiner updates a step."""
     discriminator_steps: int = 1
@@ -65,20 +67,27 @@ class AdversarialSettings:
     """Share of the steps, at the end, over which both learning rates fall to zero."""
     decay_shape: Literal["linear", "cosine"] = "linear"
     """How they fall."""
+    gradient_penalty: float = 0.0
+    """Weight of the discriminator's squared gradient on real images (R1); 0: off."""
+    gradient_penalty_every: int = 4
+    """Steps between its uses; the weight is multiplied by as many."""
     clip: float = 0.0
     """Largest norm of each network's gradient, longer ones are shortened to it; 0: none is."""
     ema: float = 0.995
     """Weight of the past in the running mean of the refiner's weights that is evaluated and exported; 0: no mean."""
     refiner: str = "resnet_refiner"
-    """Network of the refiner."""
-    width: int = 64
-    """Features of the refiner."""
+    """Network of the refiner: SimGAN's resnet_refiner, or multiscale_refiner, some fifteen times as fast."""
+    width: int = 0
+    """Features of the refiner at full size; 0: 16 of multiscale_refiner, 64 of resnet_refiner."""
     blocks: int = 0
-    """Residual blocks of the refiner; 0: 4 as for the eyes, or 10 as for the hands, for crops of 128 px and more."""
+    """Residual blocks, of multiscale_refiner at its smallest scale; 0: 2 there, of resnet_refiner 4 as for the eyes,
+    or 10 as for the hands, for crops of 128 px and more."""
+    scales: int = 3
+    """Of multiscale_refiner: how many, each half as large as the one before."""
     kernel: int = 0
-    """Side of the refiner's first convolution in px; 0: 3 as for the eyes, or 7 as for the hands."""
+    """Of resnet_refiner: side of the first convolution in px; 0: 3 as for the eyes, or 7 as for the hands."""
     padding: Literal["reflect", "zeros"] = "reflect"
-    """How the refiner pads; zeros, as published, leave a frame along the borders."""
+    """Of resnet_refiner: how it pads; zeros, as published, leave a frame along the borders."""
     head: Literal["residual", "tanh"] = "residual"
     """residual adds a change to the image; tanh, as published, draws it anew."""
     discriminator: str = "patch_discriminator"
@@ -97,23 +106,38 @@ class AdversarialSettings:
     """Spectral normalization of every layer of the discriminator."""
     discriminator_crop: int = 0
     """Side in px of the random crops that the discriminator sees of every image; 0: the whole."""
+    discriminator_shift: int = 0
+    """Px by which what the discriminator sees is shifted at random, at most an eighth of each side: with strides it has
+    a grid of its own, which a refiner learns to draw."""
     augment: float = 0.0
     """How much gain, contrast and brightness vary in what the discriminator sees, real and refined alike; 0: not."""
     psi_seed: int = 0
     """Chooses the filters of psi = convolutional."""
 
     def __post_init__(self) -> None:
-        ones = ("steps", "refiner_steps", "discriminator_steps", "width", "discriminator_width", "discriminator_blocks")
+        ones = (
+            "steps",
+            "refiner_steps",
+            "discriminator_steps",
+            "discriminator_width",
+            "discriminator_blocks",
+            "scales",
+            "gradient_penalty_every",
+        )
         zeros = (
+            "width",
+            "gradient_penalty",
             "blocks",
             "kernel",
             "lambda_reg",
             "consistency",
             "shift",
+            "shading",
             "rotation_alpha",
             "rotation_beta",
             "latent",
             "discriminator_crop",
+            "discriminator_shift",
             "augment",
             "refiner_pretrain",
             "discriminator_pretrain",
@@ -148,9 +172,11 @@ def scale(settings: SettingsType, crop_hw: tuple[int, int]) -> SettingsType:
     side = min(crop_hw)
     hands = side >= HANDS_FROM_PX
     variant: Literal["eyes", "hands", "small"] = "hands" if hands else "eyes" if side >= EYES_FROM_PX else "small"
+    multiscale = settings.refiner == "multiscale_refiner"
     return replace(
         settings,
-        blocks=settings.blocks or (10 if hands else 4),
+        width=settings.width or (16 if multiscale else 64),
+        blocks=settings.blocks or (2 if multiscale else 10 if hands else 4),
         kernel=settings.kernel or (7 if hands else 3),
         discriminator_variant=variant if settings.discriminator_variant == "auto" else settings.discriminator_variant,
     )

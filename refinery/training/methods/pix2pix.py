@@ -6,7 +6,7 @@
 x synthetic, y its real partner; D sees both images of a pair, patch by patch. The discriminator learns first in a step,
 as in the paper's code. With w = 0 there is none, with lambda = 0 it alone teaches.
 Source: Isola et al. 2017 (arXiv:1611.07004), eq. 1 to 4 and appendix 6. The defaults are what trains well in minutes on
-two cores; `examples/paper/pix2pix.toml` holds the paper's settings.
+two cores; `--preset paper` takes the paper's settings.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Pix2pix(Opponents):
             )
         )
         self.brake: Brake | None = None
-        self.schedule = Schedule(steps, settings.decay, settings.decay_shape)
+
         betas = settings.beta1, settings.beta2
         self.optimizers = {
             "refiner": make_optimizer("adam", self.trained, settings.refiner_lr, betas),
@@ -141,9 +141,10 @@ class Pix2pix(Opponents):
         return self.settings.adversarial > 0
 
     def _schedule(self, step: int) -> None:
+        schedule = Schedule(self.total_steps, self.settings.decay, self.settings.decay_shape)
         rates = {"refiner": self.settings.refiner_lr, "discriminator": self.settings.discriminator_lr}
         for name, rate in rates.items():
-            set_rate(self.optimizers[name], self.schedule.rate(rate, step))
+            set_rate(self.optimizers[name], schedule.rate(rate, step))
 
     @property
     def _layout(self) -> torch.memory_format:

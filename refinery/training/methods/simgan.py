@@ -2,7 +2,7 @@
 
 Source: Shrivastava et al. 2017 (arXiv:1612.07828), algorithm 1. The defaults are what trains well in minutes on two
 cores, and what makes the best students (docs/evidence/downstream.md): the refiner takes random numbers that light
-the image as photos are lit. `examples/paper/eyes.toml` and `hands.toml` hold the paper's settings. SSGAN's
+the image as photos are lit. `--preset paper` takes the paper's settings, for eyes or hands by size. SSGAN's
 rotations, hinge loss and spectral normalization can be switched on.
 """
 

@@ -2,7 +2,7 @@
 
 Source: Chen et al. 2019 (arXiv:1811.11212). As published are the rotation loss (alpha 0.2, beta 1), the hinge loss,
 spectral normalization, self-modulated batch norm, Adam with betas (0, 0.9) and two discriminator steps a refiner step;
-`examples/paper/ssgan.toml` holds the rest of the paper's settings. The condition of the refiner is the synthetic image,
+`--preset paper` takes the rest of the paper's settings. The condition of the refiner is the synthetic image,
 so the latent is small and only varies the look; psi = contrast_normalized leaves it free to, colours included. Turning
 tells nothing where content looks the same upside down (coins, textures): `rotation_accuracy` in stats.jsonl then stays
 near 0.25.
