@@ -105,11 +105,11 @@ def test_rotations_are_learned_on_real_images_only():
     heads = []
     for seed in (1, 2):
         method = new(replace(TINY, spectral_norm=False))
-        method._update_discriminator(draw(seed)(), draw(9)())
+        method._update_discriminator(draw(seed)(), draw(9)(), 0)
         heads.append(weights(method.discriminator.rotations))
     assert torch.equal(*heads)
     other = new(replace(TINY, spectral_norm=False))
-    other._update_discriminator(draw(1)(), draw(8)())
+    other._update_discriminator(draw(1)(), draw(8)(), 0)
     assert not torch.equal(heads[0], weights(other.discriminator.rotations))
 
 
@@ -118,7 +118,7 @@ def test_turned_images_teach_nothing_about_true_and_fake():
     last = []
     for beta in (0.0, 1.0):
         method = new(replace(TINY, rotation_alpha=0.0, rotation_beta=beta, spectral_norm=False))
-        method._update_discriminator(draw(1)(), draw(9)())
+        method._update_discriminator(draw(1)(), draw(9)(), 0)
         last.append(weights(method.discriminator.layers[-1]))
     assert torch.allclose(*last, atol=1e-7)
 
