@@ -14,12 +14,13 @@ from stream import refinery
 from tiny import SIMGAN
 
 from refinery import artifact
+from refinery import export as refinery_export
 from refinery.artifact import INPUT
 from refinery.config import ExportConfig
 from refinery.errors import ModelError, OutputError
 from refinery.export import _view_to_onnx, measure_parity, rebuild, to_onnx
 from refinery.jobs.export import export
-from refinery.networks import label_probe, resnet_refiner
+from refinery.networks import label_probe, multiscale_refiner, resnet_refiner
 from refinery.runtime.label_probe import View
 from refinery.training import checkpoint
 from refinery.training.methods.simgan import Settings, build_refiner
@@ -68,6 +69,37 @@ def test_onnx_equals_torch_on_shapes_it_was_not_exported_with(changes):
         with torch.inference_mode():
             expected = refiner(torch.from_numpy(images)).numpy()
         assert np.abs(session.run(None, {"synthetic": images})[0] - expected).max() < 1e-5
+
+
+BUILT = {
+    "resnet": lambda: resnet_refiner.build(1, width=8, blocks=1),
+    "multiscale, latent and tone": lambda: multiscale_refiner.build(1, width=4, latent=2, tone=True),
+    "batch norm, which the exporter calculates with": lambda: resnet_refiner.build(
+        1, width=4, blocks=1, latent=2, latent_as="batch_modulation"
+    ),
+}
+
+
+@pytest.mark.parametrize("build", BUILT.values(), ids=BUILT)
+def test_a_second_network_of_one_build_has_the_bytes_of_an_export_of_its_own(build, monkeypatch):
+    """Its weights are put into the first one's graph, which is quick; where that cannot be, it is exported as usual."""
+    monkeypatch.setattr(refinery_export, "_GRAPHS", {})
+    models = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = build().eval()
+        for weights in network.state_dict().values():
+            if weights.is_floating_point():
+                weights += 0.05 * torch.rand_like(weights)
+        models.append(to_onnx(network, 1, "simgan"))
+    assert models[0] != models[1] == to_onnx(network, 1, "simgan", anew=True)
+
+
+def test_a_network_of_another_build_has_a_graph_of_its_own(monkeypatch):
+    monkeypatch.setattr(refinery_export, "_GRAPHS", {})
+    residual, tanh = (resnet_refiner.build(1, width=4, blocks=1, head=head).eval() for head in ("residual", "tanh"))
+    to_onnx(residual, 1, "simgan")
+    assert max(measure_parity(to_onnx(tanh, 1, "simgan"), tanh, 1).values()) < 1e-5
 
 
 def test_the_manifest_tells_where_the_refiner_comes_from(run):

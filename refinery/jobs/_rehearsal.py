@@ -43,7 +43,7 @@ def rehearse(
     shutil.rmtree(folder.rehearsal, ignore_errors=True)
     try:
         with torch.random.fork_rng(devices=[]):
-            state = {**header, "step": 0, "refiner": method.refiner.state_dict()}
+            state = {**header, "step": 0, "refiner": _lively(method.refiner.state_dict())}
             untrained = folder.rehearsal / "untrained.safetensors"
             checkpoint.save(untrained, state)
             files = None if probe is None else export_probe(probe)
@@ -54,6 +54,16 @@ def rehearse(
         raise type(error)(f"no step was trained, since the result could not be exported: {error}") from error
     finally:
         shutil.rmtree(folder.rehearsal, ignore_errors=True)
+
+
+def _lively(weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights of an untrained network with some noise: layers that begin as zeros would hide what follows them."""
+    import torch
+
+    return {
+        name: value + 0.01 * torch.rand_like(value) if value.is_floating_point() else value
+        for name, value in weights.items()
+    }
 
 
 def _probe(data: Any, reader: LabelReader, config: TrainConfig) -> Any:

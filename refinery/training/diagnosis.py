@@ -64,6 +64,8 @@ def delivery_sentence(best: Mapping[str, Any], most_failed: float) -> str:
     failed = best["failed"] > most_failed
     parts = [f"labels fail in {best['failed']:.0%} of the held-out samples"] if failed else []
     parts += [f"labels move further than they may (95%: {', '.join(beyond)})"] if beyond else []
+    if not parts:  # the score is as bad since the images came no nearer
+        return ""
     return (
         f"no checkpoint of this run holds the labels: with the best one (step {best['step']}) {' and '.join(parts)}; "
         "refine will soften such samples; train longer, with a larger lambda_reg, or allow more with --max-drift"
