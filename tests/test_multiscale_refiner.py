@@ -42,7 +42,7 @@ def test_it_costs_a_twelfth_of_the_papers_network():
 
 @pytest.mark.parametrize("settings", [{}, {"scales": 1}, {"scales": 4, "blocks": 1}, {"latent": 3, "tone": True}])
 def test_it_begins_as_the_identity_and_keeps_size_and_range(settings):
-    images = torch.rand(2, 3, 8, 24) * 2 - 1
+    images = torch.rand(2, 3, 9, 27) * 2 - 1
     assert torch.equal(build(3, width=4, **settings)(images), images)
     refined = lively(3, width=4, **settings)(images)
     assert refined.shape == images.shape

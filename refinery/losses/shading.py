@@ -13,12 +13,12 @@ from torch.nn import functional
 CELL_PX = 16
 
 
-def shading(refined: Tensor, lit: Tensor) -> Tensor:
+def shading(refined: Tensor, synthetic: Tensor) -> Tensor:
     """Mean squared change of the means of cells of some 16x16 px, and of the deviations of whole images: a scalar.
 
-    refined, lit: (B, C, H, W) in [-1, 1]; lit: what the refiner began with.
+    refined, synthetic: (B, C, H, W) in [-1, 1]; synthetic: or what its tone made of it, with which the refiner began.
     """
     height, width = (max(1, round(side / CELL_PX)) for side in refined.shape[2:])
-    cells = [functional.adaptive_avg_pool2d(images.float(), (height, width)) for images in (refined, lit)]
-    deviations = [images.float().std((2, 3)) for images in (refined, lit)]
+    cells = [functional.adaptive_avg_pool2d(images.float(), (height, width)) for images in (refined, synthetic)]
+    deviations = [images.float().std((2, 3)) for images in (refined, synthetic)]
     return (cells[0] - cells[1]).square().mean() + torch.square(deviations[0] - deviations[1]).mean()

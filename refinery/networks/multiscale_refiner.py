@@ -59,9 +59,10 @@ class Scale(nn.Module):
 
 
 class MultiscaleRefiner(Refiner):
-    """(B, C, H, W) in [-1, 1] to the same shape and range; H, W multiples of 2 ** (scales - 1). See `Refiner`.
+    """(B, C, H, W) in [-1, 1] to the same shape and range. See `Refiner`.
 
-    width: features at full size. blocks: of the smallest scale; the others have one each.
+    Sides that are no multiples of 2 ** (scales - 1) are made so by repeating their last pixel; an exported one takes
+    multiples alone. width: features at full size. blocks: of the smallest scale; the others have one each.
     """
 
     def __init__(
@@ -84,10 +85,13 @@ class MultiscaleRefiner(Refiner):
 
     def change(self, toned: Tensor, latent: Tensor | None) -> Tensor:
         """What is added to the image, or drawn anew."""
-        seen = padded(with_channels(toned, latent), 1, "replicate")
-        features = self.whole(functional.relu(self.first(seen)))
+        seen, (height, width) = with_channels(toned, latent), toned.shape[2:]
+        missing = [-side % self.cell_px for side in (height, width)]
+        if any(missing):  # while training; a runtime gives multiples
+            seen = functional.pad(seen, (0, missing[1], 0, missing[0]), mode="replicate")
+        features = self.whole(functional.relu(self.first(padded(seen, 1, "replicate"))))
         change: Tensor = self.last(padded(features, 1, "replicate"))
-        return change
+        return change[:, :, :height, :width] if any(missing) else change
 
 
 def build(

@@ -115,6 +115,7 @@ LOSS_ARGUMENTS = {
     "synthetic": lambda: images(3).flip(0),
     "real": lambda: images(3).flip(0),
     "psi": lambda: torch.nn.Identity(),
+    "discriminator": lambda: lambda given: given[:, :2].square(),
     "rotation_logits": lambda: torch.randn(8, 4, generator=torch.Generator().manual_seed(0)),
     "quarter_turns": lambda: torch.arange(8) % 4,
     "moved": lambda: torch.rand(2, 3, generator=torch.Generator().manual_seed(0)) * 2,

@@ -197,8 +197,7 @@ class AdversarialRefinement(Opponents):
 
     def _steepness(self, real: Tensor) -> Tensor:
         """How steeply the discriminator answers on real images."""
-        seen = jitter(self._cropped(real), self.settings.augment, self.generator).requires_grad_()
-        return gradient_penalty(self.discriminator(seen), seen)
+        return gradient_penalty(jitter(self._cropped(real), self.settings.augment, self.generator), self.discriminator)
 
     def _judge(self, images: Tensor, subject: slice, weight: float) -> Judged:
         """What the discriminator says, about rotations too where their loss has a weight."""
