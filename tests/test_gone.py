@@ -466,6 +466,7 @@ MOVED = {"iris": {"p95": 2.5, "unit": "px", "tolerance": 1.0}, "gaze": {"p95": 1
             ["labels move further than they may (95%: iris 2.5 px)"],
         ),
         ({"score": 0.4, "failed": 0.01, "held_out_budget": MOVED}, []),
+        ({"score": 4.0, "failed": 0.0, "held_out_budget": {"gaze": MOVED["gaze"]}}, []),  # only its realism is bad
     ],
 )
 def test_a_run_whose_best_refiner_does_not_hold_the_labels_says_so(best, words):
