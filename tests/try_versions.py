@@ -153,7 +153,8 @@ def _output(*command: str | Path) -> str:
 
 def run_tests(python: Path, paths: list[str]) -> str:
     """`all 2,000 pass`, or how many fail, with the first ones' names on stdout."""
-    command = [python, "-m", "pytest", "--tb=short", "--show-capture=no", "-p", "no:cacheprovider", *paths]
+    two = ["-n", "2", "--dist", "loadfile"]
+    command = [python, "-m", "pytest", "--tb=short", "--show-capture=no", "-p", "no:cacheprovider", *two, *paths]
     done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=False)
     print(done.stdout[-20_000:])
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error)", done.stdout)}
