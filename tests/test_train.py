@@ -80,8 +80,21 @@ def test_the_log_has_every_step_and_evaluation(root):
 def test_the_config_of_a_run_is_resolved_and_reads_back(root):
     tables = load_toml(root / "undisturbed" / "config.toml")
     config = build(TrainConfig, tables["train"], {}, "config.toml")
-    assert config == train_config(root, "undisturbed")
+    assert config == train_config(root, "undisturbed", guide_steps=0)  # decided: 10 steps are a try
     assert {key: tables["simgan"][key] for key in SIMGAN} == SIMGAN
+
+
+def test_a_try_leaves_out_what_takes_longer_than_all_its_steps(root):
+    observer = Recorder()
+    train(
+        train_config(root, "try", steps=3),
+        {**SIMGAN, "lambda_reg": 0.0, "discriminator_pretrain": 9},
+        observer=observer,
+    )
+    said = " ".join(observer.said)
+    assert "3 steps are a try: no networks are trained to watch the labels" in said
+    assert "no label probe after 3 steps: labels that only it can judge are not judged" in said
+    assert state(root, "try")["step"] == 3 + 3
 
 
 def test_the_same_seed_gives_the_same_run(root):

@@ -26,6 +26,7 @@ FIXED = (
     "match_real",
 )
 """Settings that decide which images are drawn, or what was held out: a resumed run keeps them."""
+UNDECIDED = {"batch_size": 0, "guide_steps": -1}
 SIDES = ("synthetic", "real")
 TOLD = ("max_drift", "budget_every")
 """Settings that may change, but change what comes out."""
@@ -107,15 +108,20 @@ class Before:
     contents: Mapping[str, Contents]
 
     def require_same_settings(self, config: TrainConfig) -> None:
-        """Raise UsageError for a setting that must not change; 0 stands for one that is not decided yet."""
+        """Raise UsageError for a setting that must not change, unless it is not decided yet."""
         before = {"method": self.words["method"], **(self.words["train"] or {})}
         for name, was in before.items():
             now = getattr(config, name, was)
-            if name in ("method", *FIXED) and now != was and not (name == "batch_size" and now == 0):
+            if name in ("method", *FIXED) and now not in (was, UNDECIDED.get(name, was)):
                 raise UsageError(
                     f"{self.run}: was trained with {name} = {was}, now {now}; a run is resumed with the settings it "
                     "began with: leave it away, or begin a new run with another --out"
                 )
+
+    def settled(self, config: TrainConfig) -> TrainConfig:
+        """The settings with the networks that watch labels as the run has them, where that is left open."""
+        was = (self.words["train"] or {}).get("guide_steps", config.guide_steps)
+        return dataclasses.replace(config, guide_steps=was) if config.guide_steps < 0 else config
 
     def require_same_data(self, config: TrainConfig, contents: Mapping[str, Contents], training: Any) -> None:
         """Raise DatasetError for a side that is not what the run was trained on.

@@ -124,12 +124,13 @@ def _plan(config: TrainConfig, table: Mapping[str, Any], resume: bool, observer:
     config = dataclasses.replace(config, crop=config.crop or (224 if on_gpu else 64))
     if before:
         before.require_same_settings(config)
-        config = found_again(config, folder.path)
+        config = before.settled(found_again(config, folder.path))
     held = stack.enter_context(Held(config, folder, resume, observer.say))
     data = load_data(config, module.PAIRED, held)
     settings = module.scale(settings, data.crop_hw)
     generator = distributed.seeded(config.seed)
     steps = config.steps or settings.steps
+    settings = _with_pretraining_for(settings, steps)
     torch.manual_seed(config.seed)
     method = module.create(data.channels, data.real_channels, settings, steps, placement, generator)
     distributed.differ(config.seed)
@@ -207,6 +208,14 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
         folder.best, reader, data.synthetic, data.held_out, context, config, observer.say, data.targets
     )
     return _finish(folder, outcome, judges)
+
+
+def _with_pretraining_for(settings: Any, steps: int) -> Any:
+    """A try of a few steps does not pretrain for longer than it trains."""
+    names = [field.name for field in dataclasses.fields(settings) if field.name.endswith("_pretrain")]
+    if steps >= TINY_STEPS:
+        return settings
+    return dataclasses.replace(settings, **{name: min(steps, getattr(settings, name)) for name in names})
 
 
 def _without_what_is_too_long(config: TrainConfig, control: Any, observer: Observer) -> TrainConfig:

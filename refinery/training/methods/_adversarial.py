@@ -15,7 +15,6 @@ section 4 (they sum the discriminator's terms; half of the sum is the same for A
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -73,9 +72,6 @@ class AdversarialRefinement(Opponents):
         placement: Placement,
         generator: torch.Generator,
     ) -> None:
-        # A try of a few steps is not to pretrain for longer than it trains.
-        pretrain = min(settings.refiner_pretrain, steps), min(settings.discriminator_pretrain, steps)
-        settings = replace(settings, refiner_pretrain=pretrain[0], discriminator_pretrain=pretrain[1])
         self.settings, self.placement, self.generator = settings, placement, generator
         self.total_steps = settings.refiner_pretrain + settings.discriminator_pretrain + steps
         self.trained = self._place(build_refiner(channels, real_channels, settings))
