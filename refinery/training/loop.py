@@ -155,7 +155,7 @@ class _Run:
         """How long it will take on this machine, once that can be told; not of what is soon over."""
         done = self.outcome.step - self.begun_at
         left = (self.method.total_steps - self.outcome.step) * (time.monotonic() - self.session) / done
-        if left >= WORTH_TELLING_S:
+        if left >= WORTH_TELLING_S and not self.config.minutes:
             self.observer.say(
                 f"this takes about {math.ceil(left / 60)} minutes on this machine, and evaluations; --minutes M makes "
                 "it fit into less: the schedule is drawn together"
