@@ -403,6 +403,7 @@ COLLAPSING = {
     "lambda_reg": 0.0,
     "discriminator_lr": 1e-3,
     "tone": True,
+    "shift": 0.0,
 }
 
 
