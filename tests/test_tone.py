@@ -88,7 +88,6 @@ def test_gray_images_have_one_gain_and_one_level():
 
 def test_the_same_images_give_the_same_tone(monkeypatch):
     monkeypatch.setattr(tone, "STEPS", 50)
-    monkeypatch.setattr(tone, "RATE", 3e-3)
     first, second = (fitted(scenes(0, 100), scenes(1, 100, 0.5)) for _ in range(2))
     assert torch.equal(first, second)
 
@@ -131,7 +130,6 @@ def test_the_tone_stays_as_it_is_while_the_refiner_trains(met):
 @pytest.mark.parametrize("stop", [{"stop_at": 6}, {"die_at": 9}], ids=["stopped", "killed"])
 def test_a_toned_run_stopped_or_killed_and_resumed_is_the_undisturbed_run(stop, tmp_path, monkeypatch):
     monkeypatch.setattr(tone, "STEPS", 50)
-    monkeypatch.setattr(tone, "RATE", 3e-3)
     toned = {**SIMGAN, "tone": True}
     train(train_config(tmp_path, "undisturbed"), toned)
     with contextlib.suppress(KeyboardInterrupt):

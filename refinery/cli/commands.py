@@ -141,7 +141,7 @@ def train(
         _require_typed(synthetic, settings.synthetic)
         if settings.preset:
             tables = with_preset(settings, tables, options)
-            settings = build(TrainConfig, tables.get("train", {}), options, f"{config}, {settings.preset}")
+            settings = build(TrainConfig, tables.get("train", {}), options, f"--preset {settings.preset}")
         overrides = parse_label_overrides(tables.get("labels", {}))
         with scratch(settings.out or "runs"):
             result = run(settings, tables.get(settings.method, {}), resume is not None, observer, overrides)
