@@ -41,6 +41,8 @@ class Manifest:
     from ({"synthetic", "real"} with counts and fingerprints), steps, drift and realism when it was chosen. probe: what
     is known about the label probe beside it, see `runtime.probe_session`; empty when there is none.
     check_thresholds: of the label checks, calibrated on held-out samples with this refiner; empty: their defaults.
+    student: of a network that was taught by another one: of which ("of"), and how far they agree on images that it did
+    not learn from ("levels" of 255, share of samples whose labels "failed"); empty: it was not.
     """
 
     method: str = "unknown"
@@ -59,6 +61,7 @@ class Manifest:
     training: dict[str, Any] = field(default_factory=dict)
     probe: dict[str, Any] = field(default_factory=dict)
     check_thresholds: dict[str, float] = field(default_factory=dict)
+    student: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 

@@ -96,7 +96,8 @@ class TrainConfig:
     probe: bool = True
     """Train a label probe when the refiner is done; it goes into the artifact and judges labels while refining."""
     probe_steps: int = 0
-    """Steps of each of its networks; 0: chosen by image size, and no probe after a training of less than 100 steps."""
+    """Steps of each of its networks; 0: chosen by image size, no probe after a training of less than 100 steps, and no
+    further networks where the first one can judge no label."""
     wait_minutes: float = 10.0
     """How long a distributed run waits for its other processes to begin."""
     match_real: int = 0
@@ -188,6 +189,17 @@ class ExportConfig:
     """Which of the run's checkpoints."""
     tolerance: float = 1e-3
     """Largest |ONNX - torch| accepted, in units of the [-1, 1] range."""
+    student: bool = False
+    """Export a small, fast network that has learnt from the run's own what to answer; it goes to RUN/student."""
+    synthetic: str = ""
+    """With `student`: the synthetic images it learns from; empty: those of the run."""
+    student_steps: int = 1500
+    """Training steps of the student."""
+    student_levels: float = 3.0
+    """Mean difference of the student's images from the run's own, in levels of 255, from which on it is refused."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, student_steps=1, student_levels=0)
 
 
 @dataclass(frozen=True)

@@ -431,6 +431,16 @@ def test_a_distance_that_is_no_number_never_beats_one_that_is():
     assert evaluation(np.inf).score() > evaluation(5.0).score()
 
 
+def test_images_that_a_classifier_tells_from_photos_are_not_the_best_by_tone_alone():
+    """Strokes once had the best patch_kid of a run, and were told from photos more often than the rendered images."""
+
+    def seen(patch_kid: float, classifier: float) -> Evaluation:
+        told = {"synthetic": 0.9, "refined": classifier, "floor": 0.5}
+        return replace(evaluation(patch_kid), realism={**evaluation(patch_kid).realism, "classifier": told})
+
+    assert seen(patch_kid=0.4, classifier=0.7).score() < seen(patch_kid=0.1, classifier=0.95).score()
+
+
 @pytest.mark.parametrize(("flat", "collapsed"), [(0.0, False), (0.05, False), (0.06, True), (1.0, True)])
 def test_an_evaluation_with_flat_images_says_how_many(flat, collapsed):
     one = evaluation(flat=flat)

@@ -8,6 +8,7 @@ import torch
 from test_tiling import photo, session_of, whole_and_cut
 
 from refinery.networks.multiscale_refiner import build
+from refinery.training.methods.simgan import Settings, scale
 
 LIVELY = 0.3
 """Deviation of the last layer's weights in these tests; at the beginning of a training they are zero."""
@@ -38,6 +39,14 @@ def test_it_costs_a_twelfth_of_the_papers_network():
     assert sum(weights.numel() for weights in network.parameters()) == 197_473
     assert multiplications_a_px(network, 1) < 24_000
     assert multiplications_a_px(build(3, latent=4), 3) < 25_000
+
+
+def test_on_large_crops_it_sees_further_and_costs_less_a_px():
+    small, large = (scale(Settings(refiner="multiscale_refiner"), (side, side)) for side in (64, 128))
+    networks = [build(1, blocks=s.blocks, scales=s.scales, latent=4) for s in (small, large)]
+    costs = [multiplications_a_px(network, 1, 128) for network in networks]
+    assert costs[1] < 20_000 < costs[0]
+    assert [network.receptive_field_px for network in networks] == [73, 121]
 
 
 @pytest.mark.parametrize("settings", [{}, {"scales": 1}, {"scales": 4, "blocks": 1}, {"latent": 3, "tone": True}])

@@ -70,6 +70,7 @@ def dataset(count: int, seed: int = 0):
     return [scene(*place) for place in drawn], [f"{seed}-{i}" for i in range(count)], labels
 
 
+NEVER = (np.inf, np.inf)
 SETTINGS = ProbeSettings(steps=150, batch_size=32, judged=100)
 
 
@@ -298,7 +299,7 @@ def test_networks_never_judge_what_they_were_trained_on(monkeypatch):
         module, "batch_of", lambda rows, chosen: seen.append((len(seen), set(rows.folds[chosen]))) or real(rows, chosen)
     )
     steps = 3
-    train_probe(images, keys, labels, ProbeSettings(steps=steps, batch_size=8), CONTEXT, 0)
+    train_probe(images, keys, labels, ProbeSettings(steps=steps, batch_size=8, hopeless=NEVER), CONTEXT, 0)
     training = [folds for _, folds in seen[: 4 * steps]]
     assert training == [{1}] * (2 * steps) + [{0}] * (2 * steps)
 
@@ -365,7 +366,9 @@ def test_the_probe_speaks_among_the_checks(trained):
 def test_the_same_seed_gives_the_same_probe():
     images, keys, labels = dataset(160)
     first, again, other = (
-        train_probe(images, keys, labels, ProbeSettings(steps=3, batch_size=8, judged=40), CONTEXT, seed)
+        train_probe(
+            images, keys, labels, ProbeSettings(steps=3, batch_size=8, judged=40, hopeless=NEVER), CONTEXT, seed
+        )
         for seed in (0, 0, 1)
     )
     ask = [to_float(image) for image in images[:6]]
@@ -403,13 +406,29 @@ def test_nothing_to_learn_is_said(labels, reason):
     assert reason in said[0]
 
 
+def test_labels_that_the_first_network_cannot_judge_get_no_others(monkeypatch):
+    from refinery.training import probe as module
+
+    trained_for: list[int] = []
+    real = module._train_network
+    monkeypatch.setattr(module, "_train_network", lambda *given: trained_for.append(given[2]) or real(*given))
+    images, keys, labels = dataset(240)
+    unreadable = [tuple(label for label in own if label.name == "seed") for own in labels]
+    said: list[str] = []
+    assert train_probe(images, keys, unreadable, SETTINGS, CONTEXT, 0, said.append) is None
+    assert trained_for == [0]
+    assert said[0].startswith("no label probe: seed: the probe's own error is ")
+
+
 # files
 
 
 @pytest.fixture(scope="module")
 def small():
     """A probe that is quick to export."""
-    return train_probe(*dataset(160), ProbeSettings(steps=5, batch_size=8, networks=1, judged=40), CONTEXT, seed=0)
+    return train_probe(
+        *dataset(160), ProbeSettings(steps=5, batch_size=8, networks=1, judged=40, hopeless=NEVER), CONTEXT, seed=0
+    )
 
 
 @pytest.fixture(scope="module")

@@ -262,12 +262,20 @@ def export(
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", min=0, help="Largest |ONNX - torch|.", show_default="0.001")
     ] = None,
+    student: Annotated[
+        bool | None,
+        typer.Option("--student/--no-student", help="Teach a fast network what this one does, and export that."),
+    ] = None,
+    synthetic: Annotated[
+        str | None, typer.Option("--synthetic", help="Images for --student.", show_default="those of the run")
+    ] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Write a run's refiner as one ONNX file with free batch, height and width, and prove that it equals torch."""
     options = {"run": run_folder, "out": out, "checkpoint": checkpoint, "tolerance": tolerance}
+    options |= {"student": student, "synthetic": synthetic}
     with command(debug) as observer:
         from refinery.jobs.export import export as run
 

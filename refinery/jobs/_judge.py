@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,17 +79,16 @@ def _probe(
     refine: Refine,
     say: Callable[[str], None],
 ) -> Any:
-    from refinery.training.probe import ProbeSettings, measure_probe, train_probe
+    from refinery.training.probe import ProbeSettings, train_probe
 
     images, samples = [*synthetic.images, *held_out.images], [*synthetic.samples, *held_out.samples]
     keys = [sample.key for sample in samples]
     labels = [reader.read(s, (i.shape[0], i.shape[1]))[0] for s, i in zip(samples, images, strict=True)]
-    settings = ProbeSettings(steps=config.probe_steps)
-    probe = train_probe(images, keys, labels, settings, context, config.seed, say)
-    if probe is None:
-        return None
-    probe = measure_probe(probe, images, keys, labels, context, config.seed, settings, refine)
-    for sentence in probe.sentences():
+    settings = ProbeSettings(config.probe_steps)
+    if config.probe_steps:  # who says how many gets them, whatever they can judge
+        settings = replace(settings, hopeless=(math.inf, math.inf))
+    probe = train_probe(images, keys, labels, settings, context, config.seed, say, refine)
+    for sentence in probe.sentences() if probe else ():
         say(sentence)
     return probe
 

@@ -1,10 +1,10 @@
 """A refiner that does most of its work on small copies of the image's features: fast on ordinary processors.
 
 Ours. At full size it is thin (`width` features: grain and sharp edges); each scale below is half as large and twice as
-wide, and costs about as much as the one above. Features are halved by their means over 2x2 px and enlarged between the
-pixels (bilinear), so that no grid can be seen, and added to those of the scale above. The output is added to the
-input, so that it begins as the identity. With 16 features and 3 scales it has 197,000 weights and takes 24,000
-multiplications a pixel; SimGAN's eye refiner takes 295,000.
+wide, and costs about as much as the one above; from the third on none is wider, and they cost next to nothing. Features
+are halved by their means over 2x2 px and enlarged between the pixels (bilinear), so that no grid can be seen, and added
+to those of the scale above. The output is added to the input, so that it begins as the identity. With 16 features and
+3 scales it has 197,000 weights and takes 24,000 multiplications a pixel; SimGAN's eye refiner takes 295,000.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refinery.networks._refiner import Head, Refiner, padded, with_channels
+
+WIDEST = 4
+"""Times `width`: features of the third scale and of those below it."""
 
 
 class Block(nn.Module):
@@ -34,16 +37,18 @@ class Block(nn.Module):
 class Scale(nn.Module):
     """Features (B, width, H, W) to the same shape, by what the scales below make of them and by `blocks` of its own.
 
-    below: how many scales there are below this one. H and W are multiples of 2 ** below.
+    below: how many scales there are below this one. widest: features that none of them exceeds. H and W are
+    multiples of 2 ** below.
     """
 
-    def __init__(self, width: int, below: int, blocks: int) -> None:
+    def __init__(self, width: int, below: int, blocks: int, widest: int) -> None:
         super().__init__()
         self.inner: Scale | None = None
         if below:
-            self.down = nn.Conv2d(width, 2 * width, 3)
-            self.inner = Scale(2 * width, below - 1, blocks)
-            self.up = nn.Conv2d(2 * width, width, 1)
+            wider = min(2 * width, widest)
+            self.down = nn.Conv2d(width, wider, 3)
+            self.inner = Scale(wider, below - 1, blocks, widest)
+            self.up = nn.Conv2d(wider, width, 1)
         self.blocks = nn.Sequential(*(Block(width) for _ in range(1 if below else blocks)))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -77,7 +82,7 @@ class MultiscaleRefiner(Refiner):
     ) -> None:
         super().__init__(channels, head, latent, tone)
         self.first = nn.Conv2d(channels + latent, width, 3)
-        self.whole = Scale(width, scales - 1, blocks)
+        self.whole = Scale(width, scales - 1, blocks, WIDEST * width)
         self.last = nn.Conv2d(width, channels, 3)
         self.size_multiple = self.cell_px = 2 ** (scales - 1)
         self.receptive_field_px = 1 + 2 * _reach(scales, blocks)

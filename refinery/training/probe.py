@@ -6,6 +6,7 @@ its networks never saw (`probe_skill`); a label that it cannot judge is said so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -62,6 +63,7 @@ class ProbeSettings:
     weight_decay: float = 1e-3
     networks: int = 2
     judged: int = 512
+    hopeless: tuple[float, float] = (3.0, 0.8)
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,12 @@ def train_probe(
     context: CheckContext,
     seed: int,
     say: Say = lambda _: None,
+    refine: Refine | None = None,
 ) -> TrainedProbe | None:
     """Train a probe on synthetic images and measure it; the same seed gives the same probe on one machine.
 
     images: (H, W, C) uint8 or uint16, sizes may differ; keys and labels: of their samples. context: tolerances.
+    refine: see `measure_probe`. A view of which the first network can judge no label gets no others.
     Returns None, saying why, when there is nothing to learn.
     """
     views: dict[str, TrainedView] = {}
@@ -135,18 +139,28 @@ def train_probe(
         if smallest < MIN_ROWS:
             skipped.append(f"{', '.join(dict.fromkeys(p.name for p in plan.parts))}: fewer than {2 * MIN_ROWS} images")
             continue
+
+        def trained(
+            fold: int, member: int, plan: ProbePlan = plan, rows: Rows = rows, number: int = number
+        ) -> nn.Module:
+            return _train_network(plan, rows, fold, settings, _seed(seed, number, fold, member))
+
+        first = trained(0, 0)
+        alone = TrainedView(plan, _view(plan, images), ((first,),))
+        tried = measure_probe(TrainedProbe({name: alone}, {}), images, keys, labels, context, seed, settings, refine)
+        if all(_is_hopeless(label, context, settings) for label in tried.labels.values()):
+            skipped += [f"{label.name}: {label.reason}" for label in tried.labels.values()]
+            continue
         networks = tuple(
-            tuple(
-                _train_network(plan, rows, fold, settings, _seed(seed, number, fold, member))
-                for member in range(settings.networks)
-            )
+            tuple(first if fold == member == 0 else trained(fold, member) for member in range(settings.networks))
             for fold in range(FOLDS)
         )
         views[name] = TrainedView(plan, _view(plan, images), networks)
     if not views:
         say(f"no label probe: {'; '.join(skipped[-3:]) or 'the synthetic images have no labels'}")
         return None
-    return measure_probe(TrainedProbe(views, {}, tuple(skipped)), images, keys, labels, context, seed, settings)
+    probe = TrainedProbe(views, {}, tuple(skipped))
+    return measure_probe(probe, images, keys, labels, context, seed, settings, refine)
 
 
 def untrained_probe(images: Sequence[Pixels], labels: Sequence[Sequence[Label]]) -> TrainedProbe | None:
@@ -239,6 +253,18 @@ def _train_network(plan: ProbePlan, rows: Rows, fold: int, settings: ProbeSettin
         schedule.step()
     network.eval().requires_grad_(False)
     return network
+
+
+def _is_hopeless(label: ProbedLabel, context: CheckContext, settings: ProbeSettings) -> bool:
+    """Whether a network reads a label so badly that more of them would not judge it.
+
+    Its power says nothing yet: by how far networks disagree the answers are chosen that count.
+    """
+    in_tolerances, of_guessing = settings.hopeless
+    if label.form == "class":
+        return label.errors.get("wrong", 1.0) >= of_guessing * (1 - 1 / max(2, len(label.classes)))
+    tolerance = context.tolerance(label.name, label.unit, label.spread)
+    return label.errors.get("0.5", math.inf) > in_tolerances * tolerance
 
 
 def _steps(canvas_hw: tuple[int, int]) -> int:

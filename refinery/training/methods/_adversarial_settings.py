@@ -80,10 +80,10 @@ class AdversarialSettings:
     width: int = 0
     """Features of the refiner at full size; 0: 16 of multiscale_refiner, 64 of resnet_refiner."""
     blocks: int = 0
-    """Residual blocks, of multiscale_refiner at its smallest scale; 0: 2 there, of resnet_refiner 4 as for the eyes,
-    or 10 as for the hands, for crops of 128 px and more."""
-    scales: int = 3
-    """Of multiscale_refiner: how many, each half as large as the one before."""
+    """Residual blocks, of multiscale_refiner at its smallest scale; 0: 2 there, or 1 for crops of 128 px and more; of
+    resnet_refiner 4 as for the eyes, or 10 as for the hands, for crops of 128 px and more."""
+    scales: int = 0
+    """Of multiscale_refiner: how many, each half as large as the one before; 0: 3, or 4 for crops of 128 px on."""
     kernel: int = 0
     """Of resnet_refiner: side of the first convolution in px; 0: 3 as for the eyes, or 7 as for the hands."""
     padding: Literal["reflect", "zeros"] = "reflect"
@@ -121,11 +121,11 @@ class AdversarialSettings:
             "discriminator_steps",
             "discriminator_width",
             "discriminator_blocks",
-            "scales",
             "gradient_penalty_every",
         )
         zeros = (
             "width",
+            "scales",
             "gradient_penalty",
             "blocks",
             "kernel",
@@ -176,7 +176,14 @@ def scale(settings: SettingsType, crop_hw: tuple[int, int]) -> SettingsType:
     return replace(
         settings,
         width=settings.width or (16 if multiscale else 64),
-        blocks=settings.blocks or (2 if multiscale else 10 if hands else 4),
+        blocks=settings.blocks or _blocks(multiscale, hands),
+        scales=settings.scales or (4 if hands else 3),
         kernel=settings.kernel or (7 if hands else 3),
         discriminator_variant=variant if settings.discriminator_variant == "auto" else settings.discriminator_variant,
     )
+
+
+def _blocks(multiscale: bool, hands: bool) -> int:
+    if multiscale:
+        return 1 if hands else 2
+    return 10 if hands else 4
