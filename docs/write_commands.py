@@ -8,6 +8,7 @@ import inspect
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,11 @@ COMMANDS = ("", "train", "refine", "export", "inspect")
 
 def page() -> str:
     """The whole page."""
-    parts = ["# Commands\n\nWritten by `make docs`; every option also has its place in the TOML (docs/settings.md).\n"]
+    drawn_by = " and ".join(f"{name} {version(name)}" for name in ("typer", "rich"))
+    parts = [
+        f"# Commands\n\nWritten by `make docs` with {drawn_by}; every option also has its place in the TOML "
+        "(docs/settings.md).\n"
+    ]
     parts += [f"## refinery {command}".rstrip() + f"\n\n```text\n{help_of(command)}\n```\n" for command in COMMANDS]
     return "\n".join(parts)
 

@@ -44,8 +44,7 @@ class TrainConfig:
     method: str = "simgan"
     """Training recipe; its own settings stand in a table of its name."""
     preset: str = ""
-    """Settings by one word, below all that is given: `fast`, for machines without a GPU; `paper`, what the method's
-    paper says; empty: the defaults."""
+    """Settings by one word, below all that is given: `paper`, what the method's paper says; empty: the defaults."""
     steps: int = 0
     """Adversarial steps after pretraining; 0: the method's default."""
     minutes: float = 0.0

@@ -119,6 +119,29 @@ def test_a_brake_pulls_only_when_needed(guides):
     assert budget.consistency_weight == pytest.approx(budget.multiplier.value - 1)
 
 
+class Lights(torch.nn.Module):
+    """A refiner that only lights the image: it turns bright and dark about, which no network has learnt to read."""
+
+    latent = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tone = torch.nn.Identity()
+
+    def toned(self, images, latent):  # noqa: ARG002
+        return -images
+
+    def forward(self, images, latent):
+        return self.toned(images, latent)
+
+
+def test_light_alone_is_no_drift(guides):
+    """Networks answer otherwise in other light; held-out images once counted that against the best checkpoints."""
+    meter = DriftMeter(guides, control(), CONTEXT, CPU)
+    assert worst(meter.measure(-meter.batch)) > 1
+    assert worst(meter.measure_refiner(Lights())) < 0.5
+
+
 def test_without_a_guide_lambda_is_the_only_brake():
     budget = LabelBudget(None, DriftMeter((), control(), CONTEXT, CPU))
     for _ in range(5):

@@ -6,11 +6,13 @@ import dataclasses
 import importlib.util
 import re
 import shlex
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 import pytest
 import typer
+from packaging.version import Version
 from stream import refinery
 
 from refinery import config
@@ -75,6 +77,9 @@ def commands_page() -> str:
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_the_commands_page_is_what_the_commands_say(name):
     page = commands_page()
+    for package in ("typer", "rich"):
+        if Version(version(package)) < Version(re.search(rf"{package} (\S+?)[; ]", page)[1]):
+            pytest.skip(f"an older {package} draws it otherwise")
     spec = importlib.util.spec_from_file_location("write_commands", ROOT / "docs" / "write_commands.py")
     writer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(writer)

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from refinery import image
 from refinery.annotations import read_labels
@@ -92,6 +92,8 @@ def test_orientation_that_only_xmp_gives_counts_as_it_does_for_pillow():
     packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     Image.fromarray(SCENE).save(out, "JPEG", xmp=packet)
     assert image.decode(out.getvalue(), "a").orientation == 6
+    if Image.open(out).getexif().get(ExifTags.Base.Orientation) != 6:
+        pytest.skip("this Pillow does not read it")
     np.testing.assert_array_equal(image.decode(out.getvalue(), "a").pixels, displayed(out.getvalue()))
 
 

@@ -66,15 +66,8 @@ def test_an_unknown_preset_is_one_line(tmp_path):
     datasets(tmp_path)
     done = refinery("train", "--real", tmp_path / "real", "--synthetic", tmp_path / "synthetic", "--preset", "papper")
     assert done.exit_code == 2
-    assert error_of(done).endswith("--preset: got 'papper', expected one of fast, paper")
-    assert names() == ("fast", "paper")
-
-
-def test_the_fast_one_is_there_for_simgan_alone():
-    tables = preset_tables("fast", "simgan", None)
-    assert build(find("method", "simgan").Settings, tables["simgan"], {}, "").refiner == "multiscale_refiner"
-    with pytest.raises(ConfigError, match=r"--preset fast: has no settings for the method 'ssgan'"):
-        preset_tables("fast", "ssgan", 32)
+    assert error_of(done).endswith("--preset: got 'papper', expected one of paper")
+    assert names() == ("paper",)
 
 
 @pytest.mark.slow

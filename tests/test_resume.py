@@ -172,7 +172,7 @@ def test_another_learning_rate_goes_on_and_is_said(project):
     observer = Recorder()
     train(at(project), {**SIMGAN, "refiner_lr": 1e-4}, resume=True, observer=observer)
     assert [line for line in observer.said if line.startswith("resumed with another")] == [
-        "resumed with another refiner_lr: was 0.0002, now 0.0001"
+        "resumed with another refiner_lr: was 0.0005, now 0.0001"
     ]
 
 

@@ -141,8 +141,8 @@ def test_the_steps_are_the_plain_algorithm_bit_for_bit():
     torch.manual_seed(0)
     refiner = build_refiner(3, 3, settings).to(memory_format=torch.channels_last)
     discriminator = build_discriminator(3, settings).to(memory_format=torch.channels_last)
-    of_refiner = torch.optim.Adam(refiner.parameters(), 2e-4, (0.5, 0.999), fused=True)
-    of_discriminator = torch.optim.Adam(discriminator.parameters(), 2e-4, (0.5, 0.999), fused=True)
+    of_refiner = torch.optim.Adam(refiner.parameters(), settings.refiner_lr, (0.5, 0.999), fused=True)
+    of_discriminator = torch.optim.Adam(discriminator.parameters(), settings.discriminator_lr, (0.5, 0.999), fused=True)
     synthetic, real = draw(1), draw(2, high=0.0)
     for _ in range(3):
         batch = synthetic()
@@ -217,6 +217,6 @@ def test_the_papers_settings_describe_its_networks(name, size_hw, parameters, gr
     [((20, 60), (4, 3, "small")), ((36, 60), (4, 3, "eyes")), ((224, 224), (10, 7, "hands"))],
 )
 def test_networks_are_chosen_by_the_size_of_the_crops(crop_hw, expected):
-    scaled = scale(Settings(), crop_hw)
+    scaled = scale(Settings(refiner="resnet_refiner"), crop_hw)
     assert (scaled.blocks, scaled.kernel, scaled.discriminator_variant) == expected
     assert scale(Settings(blocks=2, kernel=5, discriminator_variant="eyes"), crop_hw).blocks == 2

@@ -21,6 +21,7 @@ from refinery.registry import names
 from refinery.training import checkpoint
 from refinery.training.device import Placement
 from refinery.training.methods import _adversarial
+from refinery.training.methods.simgan import Settings
 from refinery.training.stats import read_stats
 
 
@@ -160,8 +161,8 @@ def test_the_schedule_is_drawn_together_so_that_it_ends_with_the_minutes(root, m
     assert (result["stopped_by"], result["best_step"]) == ("minutes", result["steps"])
     assert 10 < result["steps"] < 10_000
     assert 1 < result["seconds"] < 6
-    assert max(rates) == pytest.approx(2e-4, rel=0.01)
-    assert rates[-1] < 0.2 * max(rates)
+    assert max(rates) == pytest.approx(Settings().refiner_lr, rel=0.01)
+    assert rates[-1] < 0.5 * max(rates)  # about nothing, unless the machine slows down before the end
 
 
 def test_minutes_end_a_run_like_steps_do(root):

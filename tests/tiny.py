@@ -15,6 +15,7 @@ from refinery.jobs._observer import Silent
 torch.set_num_threads(1)  # faster than handing such small work around
 
 SIMGAN = {
+    "refiner": "resnet_refiner",
     "width": 8,
     "blocks": 2,
     "kernel": 3,
@@ -24,6 +25,9 @@ SIMGAN = {
     "lambda_reg": 0.1,
     "warmup": 0,
     "tone": False,
+    "gradient_penalty": 0.0,
+    "shading": 0.0,
+    "discriminator_shift": 0,
 }
 """Settings of the smallest SimGAN that trains on 16x8 px; without the tone, which takes seconds (`test_tone`)."""
 

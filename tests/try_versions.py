@@ -31,13 +31,15 @@ FAILS = 100
 """What every stand-in returns: cudaErrorNoDevice."""
 HEAD = "| versions | tried on | with | quick tests | train, refine, export, inspect |"
 WALK = """
+import json
 import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
 from tiny import SIMGAN, datasets
 root = Path(sys.argv[1])
 datasets(root)
-lines = ["[train]", "guide_steps = 0", "probe_steps = 5", "[simgan]", *(f"{k} = {v!r}" for k, v in SIMGAN.items())]
+settings = [f"{name} = {json.dumps(value)}" for name, value in SIMGAN.items()]
+lines = ["[train]", "guide_steps = 0", "probe_steps = 5", "[simgan]", *settings]
 (root / "quick.toml").write_text("".join(line + chr(10) for line in lines))
 """
 VERSIONS = """

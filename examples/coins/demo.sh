@@ -13,7 +13,7 @@ python ../simulate.py synth --count 1000 --seed 0
 python ../real.py real --count 1000 --seed 0
 
 echo "== train"
-refinery train --preset fast --real ./real --synthetic ./synth --steps 900
+refinery train --real ./real --synthetic ./synth --steps 900
 
 echo "== refine"
 refinery refine ./synth --out ./refined || [ $? -eq 3 ] # 3: done, and some labels did not hold; the report counts them

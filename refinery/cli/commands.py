@@ -89,9 +89,7 @@ def train(
     method: Annotated[str | None, typer.Option("--method", help="Training recipe.", show_default="simgan")] = None,
     preset: Annotated[
         str | None,
-        typer.Option(
-            "--preset", help="fast: for machines without a GPU; paper: the method's paper.", show_default="none"
-        ),
+        typer.Option("--preset", help="paper: as the method's paper says.", show_default="none"),
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Adversarial steps.", show_default="the method's")

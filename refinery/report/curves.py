@@ -8,7 +8,15 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 Series = dict[str, list[tuple[float, float]]]
-_COLOURS = ((31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (255, 127, 14), (127, 127, 127))
+_COLOURS = (
+    (31, 119, 180),
+    (214, 39, 40),
+    (44, 160, 44),
+    (148, 103, 189),
+    (255, 127, 14),
+    (127, 127, 127),
+    (140, 86, 75),
+)
 _INK, _GRID, _PAPER = (30, 30, 30), (225, 225, 225), (255, 255, 255)
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 960, 240, 64, 34, 28
 
@@ -23,13 +31,11 @@ def draw_curves(records: Sequence[dict[str, Any]]) -> Image.Image:
 
 
 def _panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
-    opponents = ("refiner_adversarial", "discriminator", "rotation_refined", "rotation_real")
+    opponents = ("refiner_adversarial", "discriminator", "rotation_refined", "rotation_real", "gradient_penalty")
+    held_by = ("reconstruction", "regularization", "label_consistency", "shift", "shading", "change")
     return [
         ("losses of the two opponents", _series(records, opponents)),
-        (
-            "what holds the refiner, and its change",
-            _series(records, ("reconstruction", "regularization", "label_consistency", "shift", "change")),
-        ),
+        ("what holds the refiner, and its change", _series(records, held_by)),
         (
             "accuracy (guessing: real or refined 0.5, rotation 0.25)",
             _series(records, ("discriminator_accuracy", "rotation_accuracy")),

@@ -22,15 +22,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from refinery.runtime.latent import latents_of
 from refinery.training import distributed
-from refinery.training.drift_meter import Drift, DriftMeter, worst
+from refinery.training.drift_meter import DriftMeter, worst
 from refinery.training.guide import Guide
-from refinery.training.refining import latent_of, refine_batch, toned_batch
 
 BASE_LAMBDA = 2.0
 LOWEST, HIGHEST = math.log(1 / 2), math.log(100.0)
@@ -100,7 +97,7 @@ class LabelBudget:
 
         In a distributed run the first process measures, and all have its multiplier.
         """
-        drifts = self.measure(refiner) if distributed.is_first() else {}
+        drifts = self.meter.measure_refiner(refiner) if distributed.is_first() else {}
         if drifts:
             self.multiplier.update(worst(drifts))
         self.multiplier.load_state(distributed.agreed(self.multiplier.state()))
@@ -110,15 +107,6 @@ class LabelBudget:
             "lambda_reg": round(self.lambda_reg, 4),
             "consistency_weight": round(self.consistency_weight, 4),
         }
-
-    def measure(self, refiner: nn.Module) -> dict[str, Drift]:
-        """Drift of the control images' labels under this refiner."""
-        count = latent_of(refiner)
-        latents = torch.from_numpy(np.stack(latents_of(self.meter.keys, count, 0))) if count else None
-        placed = None if latents is None else latents.to(self.meter.batch.device)
-        return self.meter.measure(
-            refine_batch(refiner, self.meter.batch, placed), toned_batch(refiner, self.meter.batch, placed)
-        )
 
     @property
     def guides(self) -> list[Guide]:

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refinery import registry
 from refinery.checks import CheckBatch, CheckContext
 from refinery.checks._gone import gone
+from refinery.runtime.latent import latents_of
 from refinery.sample import FloatArray, Label, Pair, Sample
 from refinery.training.appearance import augment
 from refinery.training.guide import Guide
 from refinery.training.probe_targets import probe_drift
+from refinery.training.refining import latent_of, refine_batch, toned_batch
 
 SHARE = 0.95
 NULL_STRENGTH = 0.3
@@ -70,6 +72,12 @@ class DriftMeter:
         self.keys = [sample.key for sample in control.samples]
         self._before: list[Tensor] = []
         self._unmoved: dict[str, Drift] | None = None
+
+    def measure_refiner(self, refiner: nn.Module, seed: int = 0) -> dict[str, Drift]:
+        """Drift by label name in what a refiner makes of the control images. seed: of its noise, if it has any."""
+        count, device = latent_of(refiner), self.batch.device
+        latents = torch.from_numpy(np.stack(latents_of(self.keys, count, seed))).to(device) if count else None
+        return self.measure(refine_batch(refiner, self.batch, latents), toned_batch(refiner, self.batch, latents))
 
     def measure(self, refined: Tensor, toned: Tensor | None = None) -> dict[str, Drift]:
         """Drift by label name in refined images (N, C, H, W) of the control images: what sees more counts.

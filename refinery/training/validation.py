@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from refinery import realism
 from refinery.checks import CheckContext, DriftSummary, is_gone, overall, run_checks
@@ -158,7 +158,7 @@ class Validation:
         for found in findings:
             drift.add(found)
         failed = float(np.mean([overall(found) == "fail" for found in findings]))
-        budget = self.meter.measure(self._as_batch(refined)) if self.meter else None
+        budget = self.meter.measure_refiner(refiner, self.seed) if self.meter else None
         rows = [shown, refined] if self.targets is None else [shown, refined, self.targets]
         flat = float(np.mean([is_gone(found) for found in findings]))
         return Evaluation(drift.as_dict(), self._compare(shown, refined), failed, _pictures(rows), budget, flat)
@@ -175,9 +175,6 @@ class Validation:
             return compared
         before, after = ([as_channels(i, self.channels) for i in side] for side in (synthetic, refined))
         return {**compared, "target_l1": realism.paired_l1(before, after, self.targets)}
-
-    def _as_batch(self, refined: list[FloatArray]) -> Tensor:
-        return torch.from_numpy(np.stack(refined)).permute(0, 3, 1, 2).to(self.device)
 
     def _refine(self, refiner: nn.Module) -> list[FloatArray]:
         """Refined and quantised to the images' own bit depth, as they would be stored."""
