@@ -49,6 +49,8 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
+        "avx2": "avx2" in flags,
+        "avx512": "avx512f" in flags,
         "avx512_bf16": "avx512_bf16" in flags,
         "amx_bf16": "amx_bf16" in flags,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

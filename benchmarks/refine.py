@@ -81,7 +81,7 @@ def make_artifact(folder: Path, channels: int, **settings: int) -> object:
     folder.mkdir(parents=True)
     (folder / "refiner.onnx").write_bytes(to_onnx(refiner.eval(), channels, "simgan"))
     names = ("size_multiple", "min_side_px", "receptive_field_px", "cell_px", "latent")
-    about = {name: getattr(refiner, name) for name in names}
+    about = {"out_channels": channels, **{name: getattr(refiner, name) for name in names}}
     write_manifest(folder, Manifest(method="simgan", channels=channels, **about))
     return refiner
 
