@@ -13,8 +13,7 @@ import torch
 from stream import refinery
 from tiny import SIMGAN
 
-from refinery import artifact
-from refinery import export as refinery_export
+from refinery import artifact, onnx_graph
 from refinery.artifact import INPUT
 from refinery.config import ExportConfig
 from refinery.errors import ModelError, OutputError
@@ -83,7 +82,7 @@ BUILT = {
 @pytest.mark.parametrize("build", BUILT.values(), ids=BUILT)
 def test_a_second_network_of_one_build_has_the_bytes_of_an_export_of_its_own(build, monkeypatch):
     """Its weights are put into the first one's graph, which is quick; where that cannot be, it is exported as usual."""
-    monkeypatch.setattr(refinery_export, "_GRAPHS", {})
+    monkeypatch.setattr(onnx_graph, "_GRAPHS", {})
     models = []
     for seed in (0, 1):
         torch.manual_seed(seed)
@@ -96,7 +95,7 @@ def test_a_second_network_of_one_build_has_the_bytes_of_an_export_of_its_own(bui
 
 
 def test_a_network_of_another_build_has_a_graph_of_its_own(monkeypatch):
-    monkeypatch.setattr(refinery_export, "_GRAPHS", {})
+    monkeypatch.setattr(onnx_graph, "_GRAPHS", {})
     residual, tanh = (resnet_refiner.build(1, width=4, blocks=1, head=head).eval() for head in ("residual", "tanh"))
     to_onnx(residual, 1, "simgan")
     assert max(measure_parity(to_onnx(tanh, 1, "simgan"), tanh, 1).values()) < 1e-5
