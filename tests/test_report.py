@@ -168,8 +168,8 @@ def test_train_text_of_a_stopped_run():
 
 def test_a_label_that_nobody_could_check():
     assert text.drift_rows({"gaze": DRIFT["gaze"]}) == {"gaze": "not checkable"}
-    why = {**DRIFT["gaze"], "not_checkable_reason": "no probe came with this model"}
-    assert text.drift_rows({"gaze": why}) == {"gaze": "not checkable: no probe came with this model"}
+    why = {**DRIFT["gaze"], "not_checkable_reason": "no probe that can judge it came with this model"}
+    assert text.drift_rows({"gaze": why}) == {"gaze": "not checkable: no probe that can judge it came with this model"}
 
 
 def test_a_drift_with_all_its_numbers_in_one_line():

@@ -104,4 +104,9 @@ def _unjudged(pair: Pair, findings: Sequence[Finding], context: CheckContext) ->
 def _why_not(label_type: str, context: CheckContext) -> str:
     if label_type not in ("class", "number", "vector"):
         return f"no check for a {label_type} yet"
-    return "no probe came with this model" if context.probe is None else "the probe was not trained for this label"
+    probe = context.probe
+    return (
+        "no probe that can judge it came with this model"
+        if probe is None
+        else "the probe was not trained for this label"
+    )
