@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from _common import interleaved, timed, write
 from refine import make_artifact
-from train import Size, our_pix2pix, our_simgan
+from train import Size, descend, our_pix2pix, our_simgan, rate
 
 if TYPE_CHECKING:
     import torch
@@ -63,12 +63,12 @@ def their_simgan(networks: ModuleType, size: Size, steps: int) -> float:
         for _ in range(2):
             synthetic = size.random_batch()
             refined = refiner(synthetic)
-            _descend(optimizers[0], 0.5 * l1(refined, synthetic) + judged(refined, 1))
+            descend(optimizers[0], 0.5 * l1(refined, synthetic) + judged(refined, 1))
         for network in (refiner, discriminator):
             network.train_mode(network is discriminator)
-        _descend(optimizers[1], (judged(refiner(size.random_batch()).detach(), 0) + judged(size.random_batch(), 1)) / 2)
+        descend(optimizers[1], (judged(refiner(size.random_batch()).detach(), 0) + judged(size.random_batch(), 1)) / 2)
 
-    return _rate(step, size.batch, steps)
+    return rate(step, size, steps)
 
 
 def their_pix2pix(networks: ModuleType, size: Size, steps: int) -> float:
@@ -90,11 +90,11 @@ def their_pix2pix(networks: ModuleType, size: Size, steps: int) -> float:
         first, second = size.random_batch(), size.random_batch()
         made = refiner(first)
         discriminator.requires_grad_(True)
-        _descend(optimizers[1], 0.5 * (judged(first, made.detach(), 0.0) + judged(first, second, 1.0)))
+        descend(optimizers[1], 0.5 * (judged(first, made.detach(), 0.0) + judged(first, second, 1.0)))
         discriminator.requires_grad_(False)
-        _descend(optimizers[0], judged(first, made, 1.0) + 100 * l1(made, second))
+        descend(optimizers[0], judged(first, made, 1.0) + 100 * l1(made, second))
 
-    return _rate(step, size.batch, steps)
+    return rate(step, size, steps)
 
 
 def eager(network: torch.nn.Module, size: Size, batches: int) -> float:
@@ -108,7 +108,7 @@ def eager(network: torch.nn.Module, size: Size, batches: int) -> float:
         with torch.inference_mode():
             network(batch)
 
-    return _rate(run, size.batch, batches)
+    return rate(run, size, batches)
 
 
 def our_session(work: Path, size: Size, batches: int) -> float:
@@ -127,18 +127,6 @@ def our_session(work: Path, size: Size, batches: int) -> float:
     with ThreadPoolExecutor(session.streams) as pool:
         refine_images(session.run, images[: 2 * size.batch], 0, pool, latents[: 2 * size.batch], session.fit)
         return len(images) / timed(lambda: refine_images(session.run, images, 0, pool, latents, session.fit))
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-def _rate(step: Callable[[], object], images: int, steps: int) -> float:
-    for _ in range(2):
-        step()
-    return images * steps / timed(lambda: [step() for _ in range(steps)])
 
 
 def measured(contenders: dict[str, Callable[[], float]], repeats: int) -> dict[str, object]:

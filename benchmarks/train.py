@@ -76,12 +76,12 @@ def plain_simgan(size: Size, steps: int) -> float:
 
     def step() -> None:
         refined = refiner(synthetic)
-        _descend(optimizers[0], loss(refined, 0) + 2 * (refined - synthetic).abs().mean())
+        descend(optimizers[0], loss(refined, 0) + 2 * (refined - synthetic).abs().mean())
         with torch.no_grad():
             refined = refiner(synthetic)
-        _descend(optimizers[1], loss(refined, 1) + loss(real, 0))
+        descend(optimizers[1], loss(refined, 1) + loss(real, 0))
 
-    return _rate(step, size, steps)
+    return rate(step, size, steps)
 
 
 def our_simgan(size: Size, steps: int) -> float:
@@ -95,7 +95,7 @@ def our_simgan(size: Size, steps: int) -> float:
     batches = Batches(size.random_images(0), size.hw, size.batch, Chance(0, "synthetic"), placement.device)
     method = _method(simgan, size, simgan.Settings(discriminator_pretrain=0, latent=0, shift=0.0), placement)
     count = iter(range(TOTAL_STEPS))
-    return _rate(lambda: method.step(next(count), batches.draw, batches.draw), size, steps)
+    return rate(lambda: method.step(next(count), batches.draw, batches.draw), size, steps)
 
 
 def plain_pix2pix(size: Size, steps: int) -> float:
@@ -118,11 +118,11 @@ def plain_pix2pix(size: Size, steps: int) -> float:
     def step() -> None:
         refined = refiner(synthetic)
         discriminator.requires_grad_(True)
-        _descend(optimizers[1], 0.5 * (loss(refined.detach(), 0) + loss(real, 1)))
+        descend(optimizers[1], 0.5 * (loss(refined.detach(), 0) + loss(real, 1)))
         discriminator.requires_grad_(False)
-        _descend(optimizers[0], loss(refined, 1) + 100 * functional.l1_loss(refined, real))
+        descend(optimizers[0], loss(refined, 1) + 100 * functional.l1_loss(refined, real))
 
-    return _rate(step, size, steps)
+    return rate(step, size, steps)
 
 
 def our_pix2pix(size: Size, steps: int) -> float:
@@ -137,7 +137,7 @@ def our_pix2pix(size: Size, steps: int) -> float:
     batches = PairedBatches(*images, size.hw, size.batch, Chance(0, "synthetic"), placement.device)
     method = _method(pix2pix, size, pix2pix.Settings(patch_px=70), placement)
     count = iter(range(TOTAL_STEPS))
-    return _rate(lambda: method.step(next(count), batches.draw_synthetic, batches.draw_real), size, steps)
+    return rate(lambda: method.step(next(count), batches.draw_synthetic, batches.draw_real), size, steps)
 
 
 Contender = Callable[[Size, int], float]
@@ -159,13 +159,14 @@ def _method(module: Any, size: Size, settings: Any, placement: Any) -> Any:
     return module.create(size.channels, size.channels, settings, TOTAL_STEPS, placement, generator)
 
 
-def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """One update."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
 
 
-def _rate(step: Callable[[], object], size: Size, steps: int) -> float:
+def rate(step: Callable[[], object], size: Size, steps: int) -> float:
     """Images/s over the steps after two to warm up."""
     for _ in range(2):
         step()
