@@ -421,6 +421,15 @@ def test_training_that_collapsed_says_so_and_exports_nothing(tmp_path):
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
+def test_training_that_bursts_before_it_collapses_exports_nothing_either(tmp_path):
+    """With the shift loss, whose square of a burst is infinite, the same settings end at their first such step."""
+    datasets(tmp_path, size_hw=(32, 40))
+    with pytest.raises(TrainingError, match=r"step \d+: the loss 'shift' is inf, so training cannot go on"):
+        train(train_config(tmp_path), {**COLLAPSING, "shift": 10.0})
+    assert not (tmp_path / "run" / "artifact").exists()
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
 def evaluation(refined: float = 0.5, **changes: object) -> Evaluation:
     measures = {"patch_kid": {"synthetic": 1.0, "refined": refined, "floor": 0.0}}
     return replace(Evaluation({}, measures, 0.0, np.zeros((1, 1, 3), np.uint8)), **changes)
