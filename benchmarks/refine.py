@@ -201,7 +201,7 @@ def stages(
     from refinery.dataset import open_dataset
     from refinery.image import from_float
     from refinery.labels import open_labels
-    from refinery.refine import prepare
+    from refinery.chunk import prepare
     from refinery.runtime.batching import refine_images
     from refinery.runtime.session import cores, open_session
     from refinery.sample import Pair

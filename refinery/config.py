@@ -147,7 +147,7 @@ class RefineConfig:
     batch_size: int = 0
     """Images per inference; 0: chosen by image size."""
     workers: int = 0
-    """Threads that decode, check and encode; 0: one per core, at most 8."""
+    """Threads that decode, check and encode (0: one per core, at most 8); no more worker processes than those."""
     on_drift: OnDrift = "soften"
     """A label fails: soften (blend back toward the synthetic image until it holds), quarantine, keep or fail."""
     max_drift: str = "1px"

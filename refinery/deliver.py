@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from refinery.checks import overall, run_checks
 from refinery.contents.comparison import stamps_of
 from refinery.contents.content import sidecars_of
-from refinery.contents.stamp_log import StampLog
 from refinery.errors import SampleError
 from refinery.formats._files import Files
 from refinery.formats._source import Sink, Source, require_input
@@ -30,6 +31,13 @@ def is_sampled(key: str) -> bool:
     return zlib.crc32(key.encode("utf-8", "surrogateescape")) % SAMPLED == 0
 
 
+class Notes(Protocol):
+    """Where the states of files are noted: the log of the job's states, or what is handed to who writes that."""
+
+    def add(self, name: str, content: Mapping[str, Any]) -> None:
+        """Note a line of this id."""
+
+
 @dataclass(frozen=True)
 class Delivery:
     """Writes chunks of refined samples into a sink."""
@@ -38,7 +46,7 @@ class Delivery:
     sink: Sink
     files: Files
     options: RefineOptions
-    log: StampLog
+    log: Notes
 
     def finish(self, chunk: list[Work]) -> list[Line]:
         """Quantise, check and deliver a chunk; its manifest lines."""

@@ -48,6 +48,10 @@ class LabelReader:
         self._seen: set[str] = set()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[LabelReader], tuple[object, ...]]:
+        """Another process gets a reader with a lock of its own."""
+        return LabelReader, (self.source, self._indices, self._folders, self._overrides, self.problems)
+
     def read(self, sample: Sample, size_hw: tuple[int, int]) -> tuple[tuple[Label, ...], tuple[str, ...]]:
         """Labels of one image of this size in px, and one line for each file or value that could not be read.
 

@@ -1,12 +1,14 @@
 """The stream: read -> decode -> batch -> refine -> check -> encode -> write, in order, bounded, nothing dropped.
 
 Threads prepare the next chunk and finish the last one while the model runs, and the model has the batches of the next
-chunk before it is done with one, so that it never waits. A chunk is a few dozen samples; what a sample's result is does
-not depend on the chunk it was in.
+chunk before it is done with one, so that it never waits. Where the Python around the model is the limit, worker
+processes take whole chunks instead (`pace`). A chunk is a few dozen samples; what a sample's result is does not depend
+on the chunk it was in, nor on who made it.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,38 +17,54 @@ from functools import partial
 from itertools import chain
 from typing import Generic, TypeVar
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
+from refinery.chunk import CHUNK_BYTES, CHUNK_PIXELS, ChunkItem, Done, prepare_part, refine_chunk, whole_chunks
+from refinery.chunk_worker import ChunkDone, ChunkWorker, WorkerSetup
 from refinery.contents.content import has_content, sha256_of_disk, sha256_of_file
 from refinery.contents.line_index import LineIndex
 from refinery.contents.stamp_log import StampLog
 from refinery.deliver import Delivery
-from refinery.errors import ModelError, OutputError, RefineryError, SampleError
+from refinery.errors import OutputError, RefineryError, SampleError
 from refinery.formats._files import Files
 from refinery.formats._parts import Listed, Packed
-from refinery.formats._source import Sink, Source, require_input
+from refinery.formats._source import Sink, Source
 from refinery.formats._stamp import Stamp
 from refinery.formats._tar_samples import held_bytes
-from refinery.image import to_float
+from refinery.formats.folder import FolderSink
 from refinery.journal import Journal, Line
+from refinery.pace import Pace
 from refinery.processor import cores, memory_bytes
-from refinery.runtime import tiling
-from refinery.runtime.batching import refine_images
-from refinery.runtime.fit import Fit
-from refinery.runtime.latent import latents_of
-from refinery.runtime.room import out_of_memory
+from refinery.runtime.processes import WorkerProcesses
 from refinery.runtime.session import Session
-from refinery.sample import FloatArray, Sample
-from refinery.work import NOT_FINITE, RefineOptions, Work
+from refinery.sample import Sample
+from refinery.work import RefineOptions
 
-CHUNK_SAMPLES = 64
-CHUNK_PIXELS = 4_000_000
-CHUNK_BYTES = 64 << 20
+CHUNK_SAMPLES, FEW_SAMPLES = 64, 8
+"""A chunk has so many samples at most; of images so large that a quarter of CHUNK_PIXELS holds fewer than FEW_SAMPLES,
+as many as CHUNK_PIXELS holds, but not more than those: a few large chunks would leave cores idle at both ends."""
+
 BYTES_A_PIXEL = 768
 """Of a batch in the model: three layers of 64 features in fp32."""
+
+BYTES_A_PROCESS = 400 << 20
+"""Of a worker process beside its batch: libraries, the model, a chunk of images."""
+
+SETUP_BYTES = 64 << 20
+"""Of what a worker process is given, beyond which a copy for each is too much: files about very many images."""
+IN_FLIGHT = 6
+"""Chunks that the threads' stages hold when the first is done."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How chunks may be worked on. setup: for worker processes, None where there can be none. left: see `Pace`."""
+
+    setup: WorkerSetup | None = None
+    left: int = 0
+    say: Callable[[str], None] = lambda _: None
 
 
 def refine_dataset(
@@ -60,23 +78,20 @@ def refine_dataset(
     behind: int = 0,
     compared: bool = True,
     strict: bool = False,
+    way: Way = Way(),  # it is frozen
 ) -> list[str]:
     """Refine all that the journal does not hold yet, or not any more, and carry everything else.
 
     progress: told how many samples are done, after every chunk. behind: how many lines of the journal are about samples
     that `source` does not have any more (`past_finished_files`). compared: lines that do not hold any more are marked;
     where nobody could look, contents are compared here as they come, and strict refuses the first that is another.
+    way: whether worker processes may share the work.
     Returns one line for each loose file that could not be read and so is missing in the output. Raises OutputError when
     the output cannot be written, RefineryError when a label fails and on_drift is `fail`.
     """
     not_carried: list[str] = []
-    delivery = Delivery(source, sink, Files(journal.out, journal.folder), options, log)
-    workers = options.workers or min(8, cores())
     with (
         threadpool_limits(1, user_api="blas"),  # the checks' own threads would fight the model's for the cores
-        ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool,
-        ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams,
-        ThreadPoolExecutor(2, thread_name_prefix="drive") as drivers,
         ThreadPoolExecutor(1, thread_name_prefix="hash") as hashing,
     ):
         carried = _carry_loose(source, sink, not_carried, log)
@@ -84,14 +99,10 @@ def refine_dataset(
         holds = _holds if compared else partial(has_content, source)
         samples = _with_done(holding.notes(carried), journal, progress, options, behind, holds, strict)
         chunks = chunked(samples, options.chunk_samples, _held_bytes)
-        prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
-        parts = whole_chunks(source, prepared, options)
-        several = options.chunk_samples > 1  # of large images one at a time: each takes a GB
-        refined = ahead(drivers, lambda part: refine_chunk(session, part, options, streams), parts, int(several))
-        for works, lines in ahead(pool, lambda works: (works, delivery.finish(works)), refined):
-            for work in works:
-                if work.line is None:
-                    sink.commit(work.sample)
+        delivery = Delivery(source, sink, Files(journal.out, journal.folder), options, log)
+        for new, lines in _finished(chunks, delivery, session, way):
+            for sample in new:
+                sink.commit(sample)
             if source.endless and (lost := source.lost()):
                 journal.lose(lost)
             log.flush()
@@ -101,6 +112,82 @@ def refine_dataset(
     progress(0)  # the last place to stop: what comes now is the end of the output
     sink.finish()
     return list(dict.fromkeys([*journal.lost(), *not_carried, *source.lost()]))
+
+
+Finished = tuple[list[Sample], list[Line]]
+"""A chunk's new samples, and the lines of all of it."""
+
+
+def _finished(chunks: Iterator[list[ChunkItem]], delivery: Delivery, session: Session, way: Way) -> Iterator[Finished]:
+    """The chunks, in threads; where that pays, in worker processes from some chunk on."""
+    pace = Pace(chunks, way.left if _may_share(delivery, session, way) else 0, IN_FLIGHT, cores())
+    for finished in _in_threads(pace.until(pace.pays), delivery, session):
+        pace.count(len(finished[0]))
+        yield finished
+    if pace.left > 0 and len(setup := pickle.dumps(way.setup)) <= SETUP_BYTES:
+        count = _processes_for(session, delivery.options)
+        pace.start(skipped=2 * count)
+        way.say(f"{count} worker processes from here on: {pace.rate:.0f} images/s so far, {pace.left:,} images left")
+        for finished in _in_processes(pace.until(pace.is_slower), delivery, setup, count, way.say):
+            pace.count(len(finished[0]))
+            yield finished
+        if pace.left > 0:
+            way.say(f"one process again: {pace.now():.0f} images/s with {count}")
+    yield from _in_threads(chunks, delivery, session)  # what is left
+
+
+def _may_share(delivery: Delivery, session: Session, way: Way) -> bool:
+    """Whether worker processes can share this job.
+
+    They can where every file is one of its own in a folder, the model runs on the CPU, and there is memory for them.
+    """
+    on_cpu = session.provider in ("cpu", "openvino") and _processes_for(session, delivery.options) > 1
+    return way.setup is not None and on_cpu and isinstance(delivery.sink, FolderSink)
+
+
+def _processes_for(session: Session, options: RefineOptions) -> int:
+    """Worker processes: one a stream, no more than --workers, and than half of the memory holds."""
+    return min(session.streams, options.workers or session.streams, memory_bytes() // 2 // BYTES_A_PROCESS)
+
+
+def _in_threads(chunks: Iterable[list[ChunkItem]], delivery: Delivery, session: Session) -> Iterator[Finished]:
+    """Chunks done by threads of this process, each stage in its own."""
+    source, options = delivery.source, delivery.options
+    workers = options.workers or min(8, cores())
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="refine") as pool,
+        ThreadPoolExecutor(session.streams, thread_name_prefix="model") as streams,
+        ThreadPoolExecutor(2, thread_name_prefix="drive") as drivers,
+    ):
+        prepared = ahead(pool, lambda chunk: prepare_part(source, chunk, options), chunks)
+        parts = whole_chunks(source, prepared, options)
+        several = options.chunk_samples > 1  # of large images one at a time: each takes a GB
+        refined = ahead(drivers, lambda part: refine_chunk(session, part, options, streams), parts, int(several))
+        for works, lines in ahead(pool, lambda works: (works, delivery.finish(works)), refined):
+            yield [work.sample for work in works if work.line is None], lines
+
+
+def _in_processes(
+    chunks: Iterable[list[ChunkItem]], delivery: Delivery, setup: bytes, count: int, say: Callable[[str], None]
+) -> Iterator[Finished]:
+    """Chunks done by worker processes, each a whole one."""
+    with (
+        WorkerProcesses(count, ChunkWorker, setup) as processes,
+        ThreadPoolExecutor(count, thread_name_prefix="process") as pool,
+    ):
+
+        def work(chunk: list[ChunkItem]) -> tuple[list[ChunkItem], ChunkDone]:
+            new = [item for item in chunk if isinstance(item, Sample)]
+            return chunk, processes.call(new) if new else ChunkDone([])
+
+        for chunk, done in ahead(pool, work, chunks, 2 * count):
+            for note in done.notes:
+                delivery.log.add(*note)
+            for sentence in done.said:
+                say(sentence)
+            fresh = iter(done.lines)
+            lines = [item.line if isinstance(item, Done) else next(fresh) for item in chunk]
+            yield [item for item in chunk if isinstance(item, Sample)], lines
 
 
 def past_finished_files(source: Source, journal: Journal) -> tuple[int, Source]:
@@ -132,151 +219,19 @@ def chunk_size(source: Source) -> int:
         height, width = source.decode(source.read(first), first).size_hw if first else (1, 1)
     except SampleError:
         return 8
-    return max(1, min(CHUNK_SAMPLES, CHUNK_PIXELS // (height * width)))
+    return samples_a_chunk(height, width)
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A sample that an earlier run has done, with its line, which is to be taken over when the stream comes to it."""
-
-    sample: Sample
-    line: Line
-
-
-ChunkItem = Sample | Done
+def samples_a_chunk(height: int, width: int) -> int:
+    """Samples of this size in px that are worked on together."""
+    most = CHUNK_PIXELS // (height * width)
+    return max(1, min(CHUNK_SAMPLES, max(most // 4, min(most, FEW_SAMPLES))))
 
 
 def streams_for(chunk_samples: int) -> int:
     """Batches that run at the same time: no more than cores, images in a chunk, and what half of the memory holds."""
     batch_bytes = BYTES_A_PIXEL * (CHUNK_PIXELS // chunk_samples)
     return max(1, min(cores(), chunk_samples, memory_bytes() // 2 // batch_bytes))
-
-
-def prepare_part(source: Source, chunk: list[ChunkItem], options: RefineOptions) -> tuple[list[Work], list[ChunkItem]]:
-    """Prepare samples until they hold CHUNK_PIXELS or CHUNK_BYTES, and say which are left.
-
-    After a small one may come huge ones.
-    """
-    works: list[Work] = []
-    pixels = 0
-    for item in chunk:
-        if isinstance(item, Done):
-            works.append(Work(item.sample, line=item.line))
-            continue
-        if pixels >= CHUNK_PIXELS or sum(len(work.data or b"") for work in works) >= CHUNK_BYTES:
-            break
-        works.append(prepare(source, item, options))
-        pixels += 0 if (synthetic := works[-1].synthetic) is None else synthetic.shape[0] * synthetic.shape[1]
-    return works, chunk[len(works) :]
-
-
-def whole_chunks(
-    source: Source, parts: Iterable[tuple[list[Work], list[ChunkItem]]], options: RefineOptions
-) -> Iterator[list[Work]]:
-    """Prepared parts, each followed by what was left of its chunk."""
-    for works, left in parts:
-        yield works
-        while left:
-            works, left = prepare_part(source, left, options)
-            yield works
-
-
-def prepare(source: Source, sample: Sample, options: RefineOptions) -> Work:
-    """Read and decode one sample, and parse its labels if they are to be checked."""
-    work = Work(sample, stamps=_stamps_of(source, sample))
-    try:
-        work.data = source.read(sample)
-        work.decoded = source.decode(work.data, sample)
-        if work.decoded.pixels.shape[2] != options.channels:
-            kinds = {1: "gray", 3: "colour"}
-            raise SampleError(
-                f"{sample.image}: is {kinds[work.decoded.pixels.shape[2]]}, but the refiner was trained on "
-                f"{kinds[options.channels]} images; convert it, or train on such images"
-            )
-        work.synthetic = to_float(work.decoded.pixels)
-    except SampleError as error:
-        require_input(source)
-        work.error = str(error)
-    if options.labels is not None and work.decoded is not None and not work.error:
-        work.labels, work.problems = options.labels.read(sample, work.decoded.size_hw)
-        work.labels_digest = options.labels.shared_digest(sample, work.decoded.size_hw)
-        if work.problems:
-            require_input(source)
-    return work
-
-
-def refine_chunk(
-    session: Session, chunk: list[Work], options: RefineOptions, streams: ThreadPoolExecutor | None = None
-) -> list[Work]:
-    """Run the model on all images of a chunk that could be read; what it makes no image of is an error.
-
-    Raises ModelError when the model does not run, not even on one image alone.
-    """
-    _refuse_other_sizes(chunk, session.fit)
-    _refuse_too_large(chunk, session.fit)
-    usable = [work for work in chunk if not work.error and work.line is None]
-    images = [work.synthetic for work in usable if work.synthetic is not None]
-    keys, variants = [work.sample.origin.key for work in usable], [work.sample.variant for work in usable]
-    latents = latents_of(keys, session.latent, options.seed, variants) if session.latent else None
-    try:
-        refined_images = refine_images(
-            session.run, images, session.batch or options.batch_size, streams, latents, session.fit, session.room
-        )
-    except RefineryError:
-        raise
-    except Exception as error:  # each provider raises its own classes
-        if out_of_memory(error):
-            raise ModelError(
-                f"the model ran out of memory on a single image ({usable[0].sample.image}, or one soon after it); "
-                "close other programs, use --workers 1, or refine smaller images"
-            ) from error
-        failing = _first_failing(session, images, options, latents)
-        height, width = images[failing].shape[:2]
-        raise ModelError(
-            f"the model failed on {usable[failing].sample.image}, {width}x{height} px "
-            f"({' '.join(str(error).split())[:200]}); try --provider cpu, or export it again"
-        ) from error
-    for work, refined in zip(usable, refined_images, strict=True):
-        if np.isfinite(refined).all():
-            work.take(refined)
-        else:
-            work.error = f"{work.sample.image}: {NOT_FINITE}; train or export it again"
-    return chunk
-
-
-def _first_failing(
-    session: Session, images: list[FloatArray], options: RefineOptions, latents: list[FloatArray] | None
-) -> int:
-    """Which of some images, refined each by itself, is the first that the model fails on; 0 where none is."""
-    for index, image in enumerate(images):
-        latent, size = latents and latents[index : index + 1], session.batch or options.batch_size
-        try:
-            refine_images(session.run, [image], size, latents=latent, fit=session.fit)
-        except Exception:  # each provider raises its own classes
-            return index
-    return 0
-
-
-def _refuse_other_sizes(chunk: list[Work], fit: Fit) -> None:
-    for work in chunk:
-        if work.synthetic is not None and not work.error and not fit.takes(work.synthetic.shape[:2]):
-            height, width = work.synthetic.shape[:2]
-            only = "x".join(str(side or "any") for side in reversed(fit.fixed_hw))
-            work.error = (
-                f"{work.sample.image}: {width}x{height} px; the model takes {only} px only, which its ONNX file fixes; "
-                "export it with free height and width, or resize the image with its labels"
-            )
-
-
-def _refuse_too_large(chunk: list[Work], fit: Fit) -> None:
-    for work in chunk:
-        if work.synthetic is not None and not work.error and not tiling.takes(work.synthetic.shape[:2], fit):
-            height, width = work.synthetic.shape[:2]
-            work.error = (
-                f"{work.sample.image}: {width}x{height} px; more than {tiling.WHOLE_PX:,} pixels are refined in tiles, "
-                "which takes a manifest.json beside the model that says how far it sees (receptive_field_px); export "
-                "it with `refinery export`, or cut the image into tiles first"
-            )
 
 
 def chunked(items: Iterable[Item], size: int, held: Callable[[Item], int] = lambda _: 0) -> Iterator[list[Item]]:
@@ -433,13 +388,6 @@ def _refuse_change(strict: bool, journal: Journal, line: Line) -> None:
             f"{journal.out}: the input changed since this job began ({line['image']}), and --strict refuses that; give "
             "another --out"
         )
-
-
-def _stamps_of(source: Source, sample: Sample) -> tuple[Stamp | None, ...]:
-    """States of a sample's own files; none where files hold many samples."""
-    if isinstance(source, Packed) or source.endless:
-        return ()
-    return tuple(source.stamp(path) for path in (sample.origin.image, *sample.origin.sidecars))
 
 
 def _stop_if_told(lines: list[Line], options: RefineOptions) -> None:

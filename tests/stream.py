@@ -228,11 +228,11 @@ def error_of(done: Result) -> str:
     return lines[0]
 
 
-def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """The command line as a process group of its own, for signals."""
+def start(*arguments: object, code: str = "", **options: Any) -> subprocess.Popen[str]:
+    """The command line, or code that calls it, as a process group of its own, for signals."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
     return subprocess.Popen(
-        [sys.executable, "-m", "refinery", *map(str, arguments)],
+        [sys.executable, *(("-c", code) if code else ("-m", "refinery")), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from refinery.checks._orientation import orientation_field
 from refinery.checks._prober import Prober
 from refinery.sample import FloatArray
 
-DEFAULT_TOLERANCES: Mapping[str, float] = MappingProxyType({"px": 1.0, "deg": 5.0, "iou": 0.1, "flip": 0.0})
+DEFAULT_TOLERANCES: Mapping[str, float] = {"px": 1.0, "deg": 5.0, "iou": 0.1, "flip": 0.0}
 """How far a label may move where nobody says, by unit. A label in a unit of its own: a tenth of its spread."""
 
 OWN_UNIT_SHARE = 0.1
@@ -34,10 +33,10 @@ class CheckContext:
     decoy_keys, decoys: other synthetic images of the dataset as descriptors (G, F); see `with_decoys`.
     """
 
-    max_drift: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    max_drift: Mapping[str, float] = field(default_factory=dict)
     false_alarms: float = 0.01
     confidence_gate: float = 0.10
-    thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     probe: Prober | None = None
     decoy_keys: tuple[str, ...] = ()
     decoys: FloatArray = field(default_factory=lambda: _NO_DECOYS, repr=False)

@@ -180,7 +180,10 @@ def refine(
         int | None, typer.Option("--batch-size", min=1, help="Images an inference.", show_default="by size")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Threads beside the model.", show_default="cores, up to 8")
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Threads beside the model; 1: no worker processes.", show_default="cores, up to 8"
+        ),
     ] = None,
     on_drift: Annotated[
         str | None,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, permutations
 from pathlib import Path
-from types import MappingProxyType
 
 from refinery.formats._content import is_mask_beside
 from refinery.formats._names import heads, is_counter, is_image_name, is_label_folder, picture_core, says_role, stem_of
@@ -32,7 +31,7 @@ class Roles:
 
     endings: frozenset[str] = frozenset()
     bare: bool = False
-    folders: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    folders: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(tree: Tree, judge: Judge = is_mask_beside) -> Roles:
@@ -49,7 +48,7 @@ def decide(tree: Tree, judge: Judge = is_mask_beside) -> Roles:
         if len(folders) < KINDS_TRIED:
             folders |= _mask_folders(tree, folder, judge)
     masks = {ending for ending, pairs in unnamed.items() if all(judge(*pair) for pair in pairs)}
-    return Roles(frozenset(named | masks) - {""}, "" in masks, MappingProxyType(folders))
+    return Roles(frozenset(named | masks) - {""}, "" in masks, folders)
 
 
 def _partners(names: Iterable[str]) -> Iterator[tuple[str, str, str]]:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from refinery.chunk import prepare, refine_chunk
 from refinery.dataset import iter_decoded, spread
 from refinery.errors import SampleError
 from refinery.formats._source import Source
 from refinery.image import Decoded, as_channels, to_float
 from refinery.labels import LabelReader
-from refinery.refine import chunked, prepare, refine_chunk
+from refinery.refine import chunked
 from refinery.runtime.session import Session
 from refinery.sample import FloatArray, Pair, Sample
 from refinery.work import RefineOptions

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from refinery.artifact import Artifact
+from refinery.chunk import prepare, refine_chunk
 from refinery.dataset import spread
 from refinery.errors import ModelError
 from refinery.formats._source import Source
-from refinery.refine import prepare, refine_chunk
 from refinery.runtime.session import Session
 from refinery.runtime.value_range import range_problem
 from refinery.work import RefineOptions

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from refinery import artifact as artifacts
 from refinery.artifact import MODEL_FILE, Artifact
+from refinery.chunk import prepare, refine_chunk
 from refinery.config import InspectConfig
 from refinery.errors import ModelError, SampleError
 from refinery.formats._source import Source
@@ -21,7 +22,7 @@ from refinery.jobs._observer import Observer
 from refinery.jobs._pairs import RefinedImages
 from refinery.jobs._utility_data import Canvas, Rendered
 from refinery.jobs._variants import known_variants
-from refinery.refine import chunk_size, chunked, prepare, refine_chunk, streams_for
+from refinery.refine import chunk_size, chunked, streams_for
 from refinery.runtime.session import open_session
 from refinery.work import RefineOptions
 

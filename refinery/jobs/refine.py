@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from refinery import artifact as artifacts
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, flips_found
-from refinery.config import LabelOverride, OnDrift, RefineConfig
+from refinery.chunk_worker import WorkerSetup
+from refinery.config import LabelOverride, OnDrift, RefineConfig, RefinePrecision
 from refinery.contents.stamp_log import CALIBRATION, StampLog
 from refinery.errors import DatasetError
 from refinery.formats._counting import count_samples
@@ -37,7 +38,8 @@ from refinery.jobs._up_to_date import LookBack, calibrated_on, software
 from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import FOLDER, Journal
 from refinery.labels import open_labels
-from refinery.refine import chunk_size, past_finished_files, refine_dataset, streams_for
+from refinery.processor import cores
+from refinery.refine import Way, chunk_size, past_finished_files, refine_dataset, streams_for
 from refinery.report.picture import save_png
 from refinery.report.text import breakdown_sentences
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
@@ -100,7 +102,13 @@ def refine(
         if begun.finished is None or source.endless or begun.finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, log, observer)
             sink_of = partial(open_sink, config=config, journal=journal, store=store)
-            stream = Stream(own, sink_of, session, options, journal, log, look, begun.compared, config.strict, is_local)
+            way = Way(
+                _setup(with_variants(source, config.variants, mark), journal, model, session, options),
+                0 if source.endless else total - before,
+                observer.say,
+            )
+            compared, strict = begun.compared, config.strict
+            stream = Stream(own, sink_of, session, options, journal, log, look, compared, strict, is_local, way)
             summary = stream.run(Progress(observer, total, before))
         else:
             how = "all read and hashed" if config.verify else "by size and time, or content where these are others"
@@ -208,6 +216,7 @@ class Stream:
     compared: bool
     strict: bool
     is_local: bool
+    way: Way
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Refine, prove what was delivered, draw the worst samples; the job's summary. Raises RefineryError."""
@@ -215,7 +224,17 @@ class Stream:
         behind, left = past_finished_files(source, journal)
         sink = self.sink_of(left)
         not_carried = refine_dataset(
-            left, sink, self.session, options, journal, progress, self.log, behind, self.compared, self.strict
+            left,
+            sink,
+            self.session,
+            options,
+            journal,
+            progress,
+            self.log,
+            behind,
+            self.compared,
+            self.strict,
+            self.way,
         )
         self.look.remove_outdated()
         if self.is_local:
@@ -237,6 +256,13 @@ class Stream:
             return delivered_pairs(samples, self.source, self.journal.out, self.options.labels)
         first = (entry for entry in self.source.entries() if isinstance(entry, Sample))
         return pairs_of(islice(first, len(samples)), self.source, self.session, self.options)
+
+
+def _setup(source: Source, journal: Journal, model: Artifact, session: Session, options: RefineOptions) -> WorkerSetup:
+    """What worker processes need to refine as this one does."""
+    threads = max(1, cores() // session.streams)
+    precision = cast(RefinePrecision, session.precision)
+    return WorkerSetup(source, journal.out, journal.folder, model, session.provider, precision, threads, options)
 
 
 def _draw_worst(

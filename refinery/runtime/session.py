@@ -161,6 +161,7 @@ def _open_openvino(artifact: Artifact, precision: RefinePrecision, threads: int,
         "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "fp32": "f32"}[chosen],
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
+        "ENABLE_CPU_PINNING": False,  # it pins the first thread of every process to the same core
     }
     try:
         compiled = core.compile_model(core.read_model(artifact.model, b""), "CPU", settings)
