@@ -43,9 +43,12 @@ _SHAPES = ((1, 8, 8), (2, 36, 60), (3, 33, 47), (1, 64, 96))
 
 
 def export_checkpoint(
-    path: Path, folder: Path, file_name: str, tolerance: float, probe: ProbeFiles | None = None
+    path: Path, folder: Path, file_name: str, tolerance: float, probe: ProbeFiles | None = None, like: bytes = b""
 ) -> Manifest:
     """Write `folder/file_name` and, beside a refiner.onnx, its manifest and the label probe.
+
+    like: an ONNX model whose graph may be taken if, with this checkpoint's weights, it answers as torch does: exporting
+    takes ten seconds and more.
 
     Raises ModelError when the ONNX model differs from torch by more than `tolerance` ([-1, 1] units) on any shape;
     nothing is written then.
@@ -55,7 +58,7 @@ def export_checkpoint(
     refiner = rebuild(state)
     channels = state["channels"]
     for anew in (False, True):
-        model = to_onnx(refiner, channels, state["method"], anew)
+        model = to_onnx(refiner, channels, state["method"], anew, like)
         parity = measure_parity(model, refiner, channels)
         worst = max(parity, key=lambda shape: (math.isnan(parity[shape]), parity[shape]))
         if parity[worst] <= tolerance:
@@ -100,10 +103,10 @@ def rebuild(state: dict[str, Any]) -> nn.Module:
     return refiner.eval()
 
 
-def to_onnx(refiner: nn.Module, channels: int, method: str, anew: bool = False) -> bytes:
+def to_onnx(refiner: nn.Module, channels: int, method: str, anew: bool = False, like: bytes = b"") -> bytes:
     """The refiner as one ONNX file with dynamic batch, height and width; with noise it takes latent numbers, too.
 
-    anew: do not put its weights into the graph of another one that was exported before.
+    anew: do not put its weights into the graph of another one that was exported before, or of the model `like`.
     """
     multiple, batch = int(getattr(refiner, "size_multiple", 1)), torch.export.Dim("batch")
     height, width = (multiple * torch.export.Dim(name) if multiple > 1 else torch.export.Dim(name) for name in "hw")
@@ -111,7 +114,7 @@ def to_onnx(refiner: nn.Module, channels: int, method: str, anew: bool = False) 
     examples, dynamic, names = [torch.zeros(2, channels, high, wide)], [{0: batch, 2: height, 3: width}], [INPUT]
     if latent := _latent(refiner):
         examples, dynamic, names = [*examples, torch.zeros(2, latent)], [*dynamic, {0: batch}], [INPUT, LATENT]
-    proto = exported("refiner", refiner, examples, dynamic, names, [OUTPUT], anew)
+    proto = exported("refiner", refiner, examples, dynamic, names, [OUTPUT], anew, like)
     for key, value in (("refinery.method", method), ("refinery.channels", str(channels)), ("refinery.range", "-1 1")):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value

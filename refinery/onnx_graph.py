@@ -31,12 +31,17 @@ def exported(
     inputs: list[str],
     outputs: list[str],
     anew: bool,
+    like: bytes = b"",
 ) -> Any:
     """The ONNX proto of a network. Raises ModelError, or MissingExtraError for a package that export needs.
 
     The exporter takes ten seconds and more: a network that differs in nothing but weights from one that this process
-    exported gets that one's graph, unless `anew`. Whoever calls this compares the result with torch.
+    exported gets that one's graph, unless `anew`; so does one whose weights all have their place in `like`, a model
+    that a network built alike was exported to before. Whoever calls this compares the result with torch.
     """
+    if like and not anew and (proto := _with_weights(like, network)) is not None:
+        del proto.metadata_props[:]
+        return proto
     built = _how_built(network, [tuple(example.shape) for example in examples], dynamic, inputs, outputs)
     if not anew and built in _GRAPHS and (proto := _with_weights(_GRAPHS[built], network)) is not None:
         return proto

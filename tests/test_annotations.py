@@ -167,6 +167,7 @@ def test_voc_counts_pixels_from_one_and_includes_the_last() -> None:
     assert voc.read(b"<svg><object/></svg>", "a.xml", SIZE_HW) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -49,6 +49,7 @@ def one(kind: Kind, name: str, severity: int = 1, **options: object) -> Case:
     return next(iter(cases(kind, name, severity, 1, 3, **options)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["tune", "score"])
 def test_every_edit_and_look_gives_an_image_in_range_and_says_what_it_touched(signs: Kind, split: str) -> None:
     for kind in kinds(signs):

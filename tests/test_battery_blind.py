@@ -37,6 +37,7 @@ def changed_pixels(case: Case) -> np.ndarray:
     return np.abs(case.pair.refined - case.pair.synthetic).max(axis=2) > 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BLIND_KINDS)
 def test_every_edit_and_look_gives_an_image_in_range_and_says_what_it_touched(kind: str) -> None:
     for name in (*TABLE["edits"], *TABLE["looks"], COMPOSITE):

@@ -78,6 +78,7 @@ def test_bound_buffers_give_the_bits_of_a_plain_run(asked, locked):
         assert same(refine_images(runner, images(MIXED), asked), refine_images(plain(blur()), images(MIXED), asked))
 
 
+@pytest.mark.slow
 def test_latent_numbers_go_through_buffers_too():
     data = to_onnx(ResnetRefiner(3, width=8, blocks=1, latent=4, tone=True).eval(), 3, "simgan")
     given, random = images([(20, 24, 3), (33, 17, 3)] * 4), np.random.default_rng(1)
@@ -272,6 +273,7 @@ def test_a_gpu_that_starts_and_does_not_run_is_told_when_it_is_opened(monkeypatc
     assert open_session(Artifact(Path("refiner.onnx"), Manifest(), blur()), "cuda", "fp32").provider == "cuda"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pretended")
 def test_what_loads_at_the_first_run_loads_when_it_is_opened(monkeypatch):
     ran: list[tuple] = []
@@ -283,6 +285,7 @@ def test_what_loads_at_the_first_run_loads_when_it_is_opened(monkeypatch):
     assert ran == [((1, 3, 48, 48), (1, 4))] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pretended")
 def test_a_whole_job_through_bound_buffers_writes_the_same_bytes(tmp_path):
     source = write_scenes(tmp_path / "in", 20)

@@ -288,6 +288,7 @@ def test_the_log_holds_the_drift_and_the_brake(root):
     assert panels[0] > panels[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [3, 7])
 def test_a_budgeted_run_stopped_and_resumed_is_the_undisturbed_run(root, stop_at):
     out = f"stopped-{stop_at}"
@@ -299,6 +300,7 @@ def test_a_budgeted_run_stopped_and_resumed_is_the_undisturbed_run(root, stop_at
     assert log(root, out) == log(root, "undisturbed")
 
 
+@pytest.mark.slow
 def test_what_follows_the_budget_is_said(root):
     observer = Recorder(stop_at=1)
     train(budget_config(root, "said"), BUDGET, observer=observer)

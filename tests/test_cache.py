@@ -117,6 +117,7 @@ def test_a_dataset_larger_than_the_memory_is_used_whole_and_one_larger_than_the_
     assert part.notes[1] == "synthetic dataset: 32 of 64 images are used, as many as cache_mb has room for"
 
 
+@pytest.mark.slow
 def test_large_photos_are_fitted_before_they_take_room(tmp_path):
     source = open_dataset(write_images(tmp_path / "photos", 40, (256, 512), channels=3))
     photos = load(source, 1, "real dataset", fit=Cover((32, 48), 1))
@@ -150,6 +151,7 @@ with tempfile.TemporaryDirectory() as folder, DiskCache(Path(folder) / "cache", 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_240_mb_of_images_take_little_memory():
     result = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)

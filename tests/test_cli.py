@@ -197,6 +197,7 @@ def test_a_precision_that_the_provider_lacks_is_an_error(job):
 # What goes where
 
 
+@pytest.mark.slow
 def test_stdout_is_one_json_object_and_the_rest_goes_to_stderr_without_colour(job):
     process = start("refine", job[0], "--out", job[1], "--model", job[2], "--provider", "cpu", "--json")
     stdout, stderr = process.communicate(timeout=60)
@@ -262,6 +263,7 @@ def test_help_imports_nothing_heavy():
     run_script(CALL.format(["refine", "--help"]), ("torch", "onnxruntime", "openvino", "onnx", "h5py"))
 
 
+@pytest.mark.slow
 def test_a_whole_refine_job_never_imports_torch(job):
     source, out, model = map(str, job)
     Path("c.toml").write_text("[refine]\nprovider = 'cpu'\n")
@@ -274,6 +276,7 @@ def test_inspecting_a_dataset_never_imports_torch(job):
     run_script(CALL.format(["inspect", source]) + CALL.format(["inspect", model]), ("torch",))
 
 
+@pytest.mark.slow
 def test_nobody_is_told_that_refinery_runs(job):
     """OpenVINO would start a process that sends a message to Google Analytics whenever it is imported."""
     source, out, model = map(str, job)

@@ -120,6 +120,7 @@ def test_images_smaller_than_the_crop_are_not_drawn():
         batches(image_set((8, 7)), crop_hw=(8, 40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("synthetic", "real", "largest", "expected"),
     [

@@ -179,6 +179,7 @@ def magnified(scene, factor: int):
     return replace(scene, size=scene.size * factor, homography=zoom @ scene.homography)
 
 
+@pytest.mark.slow
 def test_sign_box_is_tight_around_the_rendered_sign(pictograms: Path) -> None:
     factor = 6
     for scene in sample_signs(pictograms, 6):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -39,6 +40,7 @@ def write_checkpoint(folder, channels=1, bits=8, break_it=None, **changes):
     settings = Settings(**{**SIMGAN, **changes})
     refiner = build_refiner(channels, channels, settings)
     torch.nn.init.normal_(refiner.last.weight, std=0.1)
+    torch.nn.init.constant_(refiner.last.bias, 0.01)  # one of zeros alone is left out of an exported graph
     if break_it is not None:
         break_it(refiner)
     state = {"method": "simgan", "settings": dataclasses.asdict(settings), "channels": channels, "bits": bits}
@@ -55,6 +57,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", HEADS.values(), ids=HEADS)
 def test_onnx_equals_torch_on_shapes_it_was_not_exported_with(changes):
     torch.manual_seed(0)
@@ -79,6 +82,7 @@ BUILT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", BUILT.values(), ids=BUILT)
 def test_a_second_network_of_one_build_has_the_bytes_of_an_export_of_its_own(build, monkeypatch):
     """Its weights are put into the first one's graph, which is quick; where that cannot be, it is exported as usual."""
@@ -94,6 +98,7 @@ def test_a_second_network_of_one_build_has_the_bytes_of_an_export_of_its_own(bui
     assert models[0] != models[1] == to_onnx(network, 1, "simgan", anew=True)
 
 
+@pytest.mark.slow
 def test_a_network_of_another_build_has_a_graph_of_its_own(monkeypatch):
     monkeypatch.setattr(onnx_graph, "_GRAPHS", {})
     residual, tanh = (resnet_refiner.build(1, width=4, blocks=1, head=head).eval() for head in ("residual", "tanh"))
@@ -130,6 +135,7 @@ def test_no_path_of_this_machine_is_in_the_file(run):
     assert str(run).encode() not in model
 
 
+@pytest.mark.slow
 def test_exporting_twice_gives_the_same_bytes(run, tmp_path):
     export(ExportConfig(run=str(run), out=str(tmp_path)))
     for name in ("refiner.onnx", "manifest.json"):
@@ -191,6 +197,41 @@ def test_a_run_whose_probe_is_broken_is_exported_without_it(judged, tmp_path):
     assert artifact.load(tmp_path / "out").probe is None
 
 
+def test_a_run_that_was_exported_before_is_not_traced_again(run, tmp_path, monkeypatch):
+    """Also in another process, which has exported nothing yet; `last` has other weights than the artifact."""
+    last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
+    state = checkpoint.load(best)
+    checkpoint.save(last, {**state, "refiner": {name: 2 * value for name, value in state["refiner"].items()}})
+    monkeypatch.setattr(onnx_graph, "_GRAPHS", {})
+    monkeypatch.setattr(torch.onnx, "export", None)
+    export(ExportConfig(run=str(run), out=str(tmp_path / "again.onnx")))
+    export(ExportConfig(run=str(run), out=str(tmp_path / "last.onnx"), checkpoint="last"))
+    last.unlink()
+    before = (run / "artifact" / artifact.MODEL_FILE).read_bytes()
+    assert (tmp_path / "again.onnx").read_bytes() == before
+    assert (tmp_path / "last.onnx").read_bytes() != before
+
+
+def test_a_graph_that_answers_otherwise_is_not_taken(tmp_path, monkeypatch):
+    """Weights of one's names and shapes in the graph of a network that is built otherwise."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(onnx_graph, "_GRAPHS", {})
+    other = to_onnx(resnet_refiner.build(1, width=8, blocks=1, head="residual").eval(), 1, "simgan")
+    write_checkpoint(tmp_path, width=8, blocks=1, refiner="resnet_refiner", head="tanh")
+    artifact_folder = tmp_path / "artifact"
+    artifact_folder.mkdir()
+    (artifact_folder / artifact.MODEL_FILE).write_bytes(other)
+    artifact.write_manifest(
+        artifact_folder, artifact.Manifest(method="simgan", model_sha256=hashlib.sha256(other).hexdigest())
+    )
+    monkeypatch.setattr(onnx_graph, "_GRAPHS", {})
+    result = export(ExportConfig(run=str(tmp_path), out=str(tmp_path / "own.onnx")))
+    refiner = rebuild(checkpoint.load(tmp_path / "checkpoints" / "best.safetensors"))
+    assert max(measure_parity((tmp_path / "own.onnx").read_bytes(), refiner, 1).values()) < 1e-5
+    assert result["manifest"]["parity"]["max_abs"] < 1e-5
+
+
+@pytest.mark.slow
 def test_one_onnx_file_needs_no_manifest(run, tmp_path):
     result = export(ExportConfig(run=str(run / "checkpoints" / "best.safetensors"), out=str(tmp_path / "eyes.onnx")))
     assert [path.name for path in tmp_path.iterdir()] == ["eyes.onnx"]
@@ -198,12 +239,14 @@ def test_one_onnx_file_needs_no_manifest(run, tmp_path):
     assert artifact.load(tmp_path / "eyes.onnx").manifest.channels == 3
 
 
+@pytest.mark.slow
 def test_beyond_the_tolerance_nothing_is_written(run, tmp_path):
     with pytest.raises(ModelError, match=r"ONNX and torch differ by .* at .*, more than the tolerance 0\.00e\+00"):
         export(ExportConfig(run=str(run), out=str(tmp_path / "out"), tolerance=0.0))
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_refiner_that_gives_nan_is_not_exported(tmp_path):
     write_checkpoint(tmp_path, break_it=lambda refiner: torch.nn.init.constant_(refiner.last.bias, float("nan")))
     with pytest.raises(ModelError, match="differ by nan"):
@@ -248,6 +291,7 @@ def test_a_folder_that_cannot_be_made(run, tmp_path):
         export(ExportConfig(run=str(run), out=str(tmp_path / "file" / "artifact")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"points": 1, "dense": 9}, {"points": 2, "dense": 3, "regions": 3}])
 def test_an_exported_probe_answers_the_same_bits_wherever_an_image_stands_in_its_batch(settings):
     torch.manual_seed(0)

@@ -302,6 +302,7 @@ def test_a_few_flat_images_among_many_are_counted_and_the_others_judged_as_ever(
     assert all(line["strength"] == 0.0 for line in black)
 
 
+@pytest.mark.slow
 def test_a_resumed_job_and_the_parts_of_a_batch_job_count_alike(scenes, tmp_path):
     model = model_file(tmp_path, "some black")
     _, whole = refine_json(scenes, tmp_path / "whole", model)
@@ -407,6 +408,7 @@ COLLAPSING = {
 }
 
 
+@pytest.mark.slow
 def test_training_that_collapsed_says_so_and_exports_nothing(tmp_path):
     datasets(tmp_path, size_hw=(32, 40))
     watching = Recorder()

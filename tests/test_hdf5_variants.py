@@ -95,6 +95,7 @@ def test_the_images_are_those_of_a_folder_with_the_same_keys(whole, model, tmp_p
                 assert line.get("variant_of") == expected[f"gaze.h5/image/{i}{mark}.png"].get("variant_of")
 
 
+@pytest.mark.slow
 def test_parts_put_the_whole_together(whole, model, tmp_path):
     source, out = whole
     results = [refine_json(source, tmp_path / "out", model, *THREE, "--shard", f"{i}/2") for i in (2, 1)]
@@ -104,6 +105,7 @@ def test_parts_put_the_whole_together(whole, model, tmp_path):
     assert [line["key"] for line in report.lines()] == [line["key"] for line in manifest(out).values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("done", "there"), [(4, ()), (24, ()), (48, ()), (48, ("gaze.h5", "gaze_v1.h5"))])
 def test_killed_and_gone_on_with_gives_the_same_bytes(whole, model, done, there, tmp_path, monkeypatch):
     """there: files that were whole when it was killed."""
@@ -121,6 +123,7 @@ def test_killed_and_gone_on_with_gives_the_same_bytes(whole, model, done, there,
     assert manifest(tmp_path / "out") == manifest(undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noted", [0, 1, 5, 47])
 def test_what_is_whole_but_not_noted_is_done_again_on_top_of_it(whole, model, noted, tmp_path):
     source, undisturbed = whole
@@ -185,6 +188,7 @@ def test_a_file_of_which_nothing_can_be_refined_is_there_as_often(model, tmp_pat
     assert {out[f"b{mark}.h5"] for mark in MARKS} == {(tmp_path / "in/b.h5").read_bytes()}
 
 
+@pytest.mark.slow
 def test_an_audit_finds_each_variants_sample(whole, tmp_path):
     source, undisturbed = whole
     shutil.copytree(undisturbed, tmp_path / "out")

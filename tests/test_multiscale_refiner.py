@@ -107,6 +107,7 @@ def test_the_latent_makes_looks_and_cannot_modulate():
         build(1, latent=4, latent_as="modulation")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_tiles_give_what_the_whole_image_gives(provider):
     if provider == "openvino":

@@ -54,6 +54,7 @@ def pipe(data: bytes, model: Path, *options: object, source: object = "-", out: 
     return subprocess.run([*map(str, command), *map(str, options)], input=data, capture_output=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_what_goes_in_comes_out_in_order_with_other_images(packed, tmp_path):
     files = scenes()
@@ -79,6 +80,7 @@ def test_a_stream_longer_than_its_head_is_refined_to_its_end(monkeypatch):
     assert [entry.key for entry in source.stream()] == [f"{i:04d}" for i in range(COUNT)]
 
 
+@pytest.mark.slow
 def test_a_folder_goes_out_as_a_stream_and_a_stream_into_a_folder(tmp_path):
     source, model = write_scenes(tmp_path / "in", COUNT), write_refiner(tmp_path)
     (source / "notes.txt").write_text("loose")
@@ -90,6 +92,7 @@ def test_a_folder_goes_out_as_a_stream_and_a_stream_into_a_folder(tmp_path):
     assert tree_of(tmp_path / "unpacked") == expected
 
 
+@pytest.mark.slow
 def test_the_report_of_a_pipeline_is_kept_where_it_is_asked_for(tmp_path):
     model = write_refiner(tmp_path)
     done = pipe(archive(scenes()), model, "--report", tmp_path / "report", "--json")
@@ -102,6 +105,7 @@ def test_the_report_of_a_pipeline_is_kept_where_it_is_asked_for(tmp_path):
     assert b"is there already" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_stream_that_breaks_off_is_refined_up_to_there_and_named(tmp_path):
     data = archive(scenes())
     done = pipe(data[: len(data) // 2 // 512 * 512 + 100], write_refiner(tmp_path))
@@ -111,6 +115,7 @@ def test_a_stream_that_breaks_off_is_refined_up_to_there_and_named(tmp_path):
     assert b"what follows is missing" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_read_is_carried_and_named(tmp_path):
     files = scenes()
     files[3] = ("0001.png", b"no image")
@@ -166,6 +171,7 @@ def test_an_interrupt_behind_the_last_sample_leaves_no_archive_that_looks_whole(
     assert not (tmp_path / "out.tar").read_bytes().endswith(bytes(1024))
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it_without_a_traceback(tmp_path):
     command = [sys.executable, "-m", "refinery", "refine", "-", "--out", "-", "--provider", "cpu"]
     command += ["--model", str(write_refiner(tmp_path))]

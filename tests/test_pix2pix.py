@@ -235,6 +235,7 @@ def simulator() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "channels", "bits", "autocast"),
     [("photo", (3, 3), (8, 8), True), ("map", (1, 3), (8, 8), False), ("depth", (1, 1), (16, 16), False)],

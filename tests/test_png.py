@@ -225,6 +225,7 @@ def test_the_bytes_are_the_same_in_another_process():
     assert runs[0] == runs[1]
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_in_another_thread():
     """Threads have stacks of their own: what a library takes from an address in memory differs there."""
     starts = np.random.default_rng(6).integers(0, 256, (4000, 1, 8, 1), np.uint8)

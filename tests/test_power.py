@@ -94,6 +94,7 @@ def by_the_book(pairs: Sequence[Pair], context: CheckContext) -> dict[str, float
     return power
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_probe", [False, True])
 def test_the_short_way_to_the_power_finds_what_its_definition_does(with_probe: bool) -> None:
     context = CheckContext(probe=EdgeReader() if with_probe else None)

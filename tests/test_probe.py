@@ -363,6 +363,7 @@ def test_the_probe_speaks_among_the_checks(trained):
     assert judged["seed"].verdict == "not_checkable"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_probe():
     images, keys, labels = dataset(160)
     first, again, other = (
@@ -406,6 +407,7 @@ def test_nothing_to_learn_is_said(labels, reason):
     assert reason in said[0]
 
 
+@pytest.mark.slow
 def test_labels_that_the_first_network_cannot_judge_get_no_others(monkeypatch):
     from refinery.training import probe as module
 
@@ -462,6 +464,7 @@ def test_an_artifact_may_have_no_probe(tmp_path):
     assert open_probe(load(write_artifact(tmp_path / "artifact"))) is None
 
 
+@pytest.mark.slow
 def test_objects_are_answered_one_by_one():
     rng = np.random.default_rng(0)
     images, labels = [], []

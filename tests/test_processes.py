@@ -122,6 +122,7 @@ def processes():
         yield started
 
 
+@pytest.mark.slow
 def test_items_come_back_from_all_processes_and_what_they_print_is_no_reply(processes):
     with ThreadPoolExecutor(2) as pool:
         replies = list(pool.map(processes.call, [*range(20), "print"]))
@@ -129,6 +130,7 @@ def test_items_come_back_from_all_processes_and_what_they_print_is_no_reply(proc
     assert processes.call("pid") != os.getpid()
 
 
+@pytest.mark.slow
 def test_errors_are_raised_as_they_were_and_the_process_goes_on(processes):
     for _ in range(3):
         with pytest.raises(SampleError, match=r"a\.png: broken"):
@@ -138,12 +140,14 @@ def test_errors_are_raised_as_they_were_and_the_process_goes_on(processes):
     assert processes.call(1) == ("given", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_process_that_is_killed_is_one_clear_line(processes):
     with pytest.raises(RefineryError, match=r"signal 9.*run the same command again"):
         processes.call("die")
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_not_run_again(tmp_path):
     source, model = write_scenes(tmp_path / "in", 10 * FEW), write_refiner(tmp_path)
     script = tmp_path / "script.py"
@@ -165,6 +169,7 @@ def in_processes(source: Path, out: Path, model: Path, *options: object) -> subp
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind_options", [("slow",), ("nudged", "--max-drift", "1.5px"), ("moved", "--on-drift", "quarantine")], ids=" ".join
 )
@@ -182,6 +187,7 @@ def test_the_output_is_that_of_threads_byte_for_byte(tmp_path, kind_options):
     assert "this job is finished already" in again.stderr
 
 
+@pytest.mark.slow
 def test_variants_and_files_about_many_images_come_out_the_same(tmp_path):
     source = write_scenes(tmp_path / "in", 8 * FEW)
     boxes = [[5, 5, 20 + i % 7, 20] for i in range(8 * FEW)]
@@ -198,6 +204,7 @@ def test_variants_and_files_about_many_images_come_out_the_same(tmp_path):
     assert tree_of(tmp_path / "processes", own=True) == tree_of(tmp_path / "threads", own=True)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_batch_job_comes_out_the_same(tmp_path):
     source, model = write_scenes(tmp_path / "in", 16 * FEW), write_refiner(tmp_path)
     for part in ("1/2", "2/2"):
@@ -207,6 +214,7 @@ def test_a_part_of_a_batch_job_comes_out_the_same(tmp_path):
     assert tree_of(tmp_path / "processes", own=True) == tree_of(tmp_path / "threads", own=True)
 
 
+@pytest.mark.slow
 def test_one_file_of_many_samples_and_one_worker_stay_with_threads(tmp_path):
     model = write_refiner(tmp_path)
     done = in_processes(write_gaze(tmp_path / "in.h5", 5 * FEW), tmp_path / "a", model)
@@ -215,6 +223,7 @@ def test_one_file_of_many_samples_and_one_worker_stay_with_threads(tmp_path):
     assert (done.returncode, "worker processes" in done.stderr) == (0, False), done.stderr
 
 
+@pytest.mark.slow
 def test_a_label_that_fails_stops_the_job_as_with_threads(tmp_path):
     source, model = write_scenes(tmp_path / "in", 10 * FEW), write_refiner(tmp_path, "moved")
     done = in_processes(source, tmp_path / "out", model, "--on-drift", "fail")
@@ -235,6 +244,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds worker processes in /proc")
 @pytest.mark.parametrize("victim", ["first", "worker"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -372,6 +372,7 @@ def test_softened_in_hdf5_and_in_colour_with_alpha(tmp_path):
     assert tree_of(tmp_path / "b") == tree_of(tmp_path / "in")
 
 
+@pytest.mark.slow
 def test_a_softened_job_that_was_cut_short_ends_with_the_same_bytes(tmp_path):
     source, model = write_scenes(tmp_path / "in", 40), write_refiner(tmp_path, "nudged")
     options = ("--max-drift", "1.5px")
@@ -543,6 +544,7 @@ def test_a_refiner_that_changes_nothing_passes(tmp_path):
 # The stream
 
 
+@pytest.mark.slow
 def test_the_result_depends_neither_on_batches_nor_on_threads(tmp_path):
     source = write_scenes(tmp_path / "in", 70)
     for i, size_hw in enumerate([(40, 80), (64, 48), (40, 80)]):
@@ -603,13 +605,14 @@ def test_ahead_raises_what_the_work_raised_at_its_place():
 
 def test_huge_images_behind_a_small_one_do_not_come_into_memory_together(tmp_path, monkeypatch):
     """A chunk is as many samples as fit of the first one's size; what is decoded at once has a bound of its own."""
+    from refinery import chunk
     from refinery import refine as stream
 
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "0.png").write_bytes(png(gray(size_hw=(8, 8))))
     for i in range(1, 12):
         (tmp_path / "in" / f"{i:02d}.png").write_bytes(png(gray(i, (60, 80))))
-    monkeypatch.setattr(stream, "CHUNK_PIXELS", 10_000)
+    monkeypatch.setattr(chunk, "CHUNK_PIXELS", 10_000)
     sizes = []
     original = stream.refine_chunk
     monkeypatch.setattr(stream, "refine_chunk", lambda *a: sizes.append(len(a[1])) or original(*a))
@@ -631,6 +634,7 @@ def test_the_job_is_a_plain_function(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_trained_kind_of_refiner_goes_the_same_way(tmp_path):
     """The network that training exports, with a last layer that only adds to the brightness."""
     import torch

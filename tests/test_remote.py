@@ -82,6 +82,7 @@ def test_archives_go_to_an_address_and_the_journal_stays_here(memory, tmp_path):
     assert len((tmp_path / "report/.refinery/manifest.jsonl").read_text().splitlines()) == 3 * COUNT
 
 
+@pytest.mark.slow
 def test_a_folder_of_archives_goes_to_an_address_checked_and_packed(memory, tmp_path):
     source, model = tmp_path / "in", write_refiner(tmp_path)
     source.mkdir()
@@ -120,6 +121,7 @@ def test_an_address_names_a_folder_some_archives_or_one(address, names, memory):
     assert len(found) == 2 * len(names)
 
 
+@pytest.mark.slow
 def test_over_http_folders_ranges_and_single_archives_are_read(web, tmp_path):
     folder, address = web
     for name, data in shards().items():
@@ -331,6 +333,7 @@ def test_folder_markers_and_links_of_listings_are_no_files(memory, monkeypatch):
     assert web.files() == ["a b.tar"]
 
 
+@pytest.mark.slow
 def test_what_was_lost_of_archives_that_are_done_is_not_forgotten(memory, tmp_path, monkeypatch):
     files, model = shards(4, each=40), write_refiner(tmp_path)
     linked = io.BytesIO(files["shard-0001.tar"])
@@ -380,6 +383,7 @@ def test_part_of_a_batch_is_not_the_whole_report(tmp_path):
         assert json.loads(refinery("inspect", tmp_path / "report", "--json").stdout)["finished"] is finished
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "secret"),
     [

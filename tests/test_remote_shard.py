@@ -34,6 +34,7 @@ def test_parts_are_runs_of_archives_that_are_not_looked_into(count, memory, monk
     assert all(before[1] <= after[0] for before, after in pairwise(places))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 5])
 def test_parts_together_are_one_job(count, memory, tmp_path):
     """Also where there are more parts than archives, with checks, in any order."""

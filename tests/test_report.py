@@ -281,6 +281,7 @@ def test_a_small_label_in_a_large_image_is_cut_out_and_enlarged():
     assert 200 < picture.height < 700
 
 
+@pytest.mark.slow
 def test_a_picture_of_many_rows_of_odd_shapes_has_eight_of_them():
     rows = [worst_row(OUTLINES["box"], size_hw=(64, 20 + 4 * i), image="é\n" * 200) for i in range(12)]
     picture = draw_worst(rows, "worst")

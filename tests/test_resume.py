@@ -63,6 +63,7 @@ def test_the_paths_of_a_run_hold_in_every_folder(begun):
     assert {name: tables[name] for name in paths} == paths
 
 
+@pytest.mark.slow
 def test_a_run_moved_with_its_datasets_is_resumed_and_is_the_undisturbed_run(begun, project, tmp_path, monkeypatch):
     shutil.copytree(begun, tmp_path / "same")
     train(at(tmp_path / "same"), SIMGAN, resume=True)

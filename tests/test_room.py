@@ -110,6 +110,7 @@ def test_errors_of_memory_are_known_by_their_words(error, memory):
     assert out_of_memory(error) is memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["resnet", "unet"])
 @pytest.mark.parametrize("latent", [True, False])
 def test_batches_of_every_size_give_the_same_bits_on_the_cpu(kind, latent):
@@ -166,6 +167,7 @@ def narrow(monkeypatch):
     return limits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [{"images": 2}, {"pixels": 1000}])
 def test_a_job_short_of_memory_ends_with_the_same_bytes_and_says_so(tmp_path, narrow, limit):
     source = write_scenes(tmp_path / "in", 20)

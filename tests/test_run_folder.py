@@ -55,6 +55,7 @@ def test_runs_begun_in_one_second_get_a_folder_each(tmp_path, monkeypatch):
     assert sorted(path.name for path in paths) == [first, *(f"{first}-{i}" for i in range(2, 9))]
 
 
+@pytest.mark.slow
 @posix
 def test_a_folder_in_which_another_process_trains_is_refused_and_left_alone(tmp_path):
     hold = (
@@ -120,6 +121,7 @@ def test_a_file_where_the_folder_should_be_is_one_line(tmp_path):
         train(train_config(tmp_path, **QUICK), SIMGAN)
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("umask", [0o002, 0o077])
 def test_all_files_of_a_run_and_of_an_output_follow_the_umask(tmp_path, umask):
@@ -171,6 +173,7 @@ def unexportable(tmp_path, monkeypatch) -> str:
     sys.modules.pop("refinery.networks.no_onnx", None)
 
 
+@pytest.mark.slow
 def test_a_refiner_that_cannot_be_exported_is_told_before_the_first_step(tmp_path, unexportable):
     observer = Recorder()
     config = train_config(tmp_path, **QUICK)

@@ -153,6 +153,7 @@ def test_fp16_is_for_gpus(provider):
         open_session(artifact(model()), provider, "fp16")
 
 
+@pytest.mark.slow
 def test_a_network_in_half_precision_takes_and_gives_fp32_and_differs_by_less_than_a_level():
     import onnxruntime
 

@@ -217,6 +217,7 @@ def test_the_merged_report_as_text_and_as_a_page(in_parts, tmp_path):
     assert "4 of 4 finished" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_parts_that_are_not_there_are_named(job, tmp_path):
     run_parts(job, tmp_path / "out", [2, 4], 5)
     (tmp_path / "out/.refinery/parts/04-of-05/summary.json").unlink()
@@ -228,6 +229,7 @@ def test_the_parts_that_are_not_there_are_named(job, tmp_path):
     assert "missing    1/5, 3/5, 5/5; run with --shard 1/5" in text
 
 
+@pytest.mark.slow
 def test_more_parts_than_samples(tmp_path):
     source, model = write_scenes(tmp_path / "in", 3), write_refiner(tmp_path)
     assert refine(source, tmp_path / "one", model).exit_code == 0
@@ -277,6 +279,7 @@ def hdf5(tmp_path_factory) -> tuple[Path, Path]:
     return root / "in", write_refiner(root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_hdf5_in_parts(hdf5, tmp_path, count):
     source, model = hdf5

@@ -71,6 +71,7 @@ def test_the_discriminator_learns_to_tell():
     assert losses[-1]["discriminator_accuracy"] == 1
 
 
+@pytest.mark.slow
 def test_the_refiner_goes_where_the_real_images_are():
     method = new(replace(TINY, refiner_pretrain=0, refiner_lr=3e-3, discriminator_lr=3e-3, lambda_reg=0.01), steps=150)
     synthetic = draw(1, low=-0.2, high=0.2)

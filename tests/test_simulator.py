@@ -101,6 +101,7 @@ def test_what_is_a_stream():
     assert not is_stream("a|b")
 
 
+@pytest.mark.slow
 def test_the_example_simulator_feeds_a_training(tmp_path):
     observer = Recorder()
     command = f"{COINS} - --size 32 |"
@@ -122,6 +123,7 @@ def state(root: Path) -> dict:
     return checkpoint.load(root / "run" / "checkpoints" / "last.safetensors")
 
 
+@pytest.mark.slow
 def test_a_simulator_that_dies_while_training_is_said_and_training_goes_on(tmp_path, simulator):
     observer = Recorder()
     command = simulator("if i == 60: raise ValueError('no more scenes')")
@@ -161,6 +163,7 @@ def test_a_simulator_that_gives_too_little_is_one_line(tmp_path, simulator, comm
     assert not threads()
 
 
+@pytest.mark.slow
 def test_names_that_come_twice_are_refused(tmp_path, simulator):
     command = simulator("pass").replace("simulate.py", "twice.py")
     (tmp_path / "twice.py").write_text(STILL.replace("{i:05d}", "image").replace("ACTION", "pass"))
@@ -183,6 +186,7 @@ def test_one_that_ignores_being_asked_is_killed(simulator):
     assert gone("deaf.py")
 
 
+@pytest.mark.slow
 def test_resuming_goes_on_with_the_first_part_and_a_new_stream(tmp_path, simulator):
     train(config(tmp_path, simulator()), SIMGAN, observer=Recorder(stop_at=5))
     before = state(tmp_path)["processes"][0]["feed"]["synthetic"]
@@ -297,6 +301,7 @@ def test_commands_of_a_toml_are_not_run(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.slow
 def test_standard_input_feeds_a_training_and_a_signal_ends_it_politely(tmp_path, simulator):
     write_images(tmp_path / "real", 16, seed=1)
     (tmp_path / "c.toml").write_text(

@@ -181,6 +181,7 @@ def test_networks_of_another_kind_are_refused(role):
         new(replace(TINY, **{role: "label_probe"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -208,6 +209,7 @@ def test_resuming_is_not_stopping(tmp_path, changes):
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent_as", ["channels", "modulation"])
 def test_the_latent_is_used_where_real_images_vary(latent_as):
     """Synthetic images are gray, real ones from dark to bright (0.35 of spread): so one gray image comes out."""
@@ -226,6 +228,7 @@ def test_the_latent_is_used_where_real_images_vary(latent_as):
     assert float(refined.mean((1, 2, 3)).std()) > 0.1
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_an_artifact_that_takes_a_latent(tmp_path):
     config = train_config(tmp_path, method="ssgan", steps=4, probe=False)
     summary = train_job(config, {**SIMGAN, "latent": 3})

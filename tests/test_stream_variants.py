@@ -31,6 +31,7 @@ def as_folder(tmp_path, model, files: list[tuple[str, bytes]]) -> dict[str, byte
     return tree_of(tmp_path / "folder")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loose", [[], [("about.txt", b"1" * 700), ("z/" + "long" * 40 + ".txt", b"2")]])
 def test_a_stream_becomes_what_a_folder_becomes(loose, model, tmp_path):
     files = [*loose[:1], *scenes(), *loose[1:]]
@@ -44,6 +45,7 @@ def test_a_stream_becomes_what_a_folder_becomes(loose, model, tmp_path):
     assert [name for name, _ in found if name.startswith("0003")] == third
 
 
+@pytest.mark.slow
 def test_a_stream_goes_into_a_folder_with_every_variants_files(model, tmp_path):
     data = archive(scenes())
     done = pipe(data, model, *THREE, out=tmp_path / "out")
@@ -51,6 +53,7 @@ def test_a_stream_goes_into_a_folder_with_every_variants_files(model, tmp_path):
     assert tree_of(tmp_path / "out") == dict(members(pipe(data, model, *THREE).stdout))
 
 
+@pytest.mark.slow
 def test_archives_of_an_address_become_those_of_a_folder(model, memory, tmp_path, monkeypatch):
     """Also where the way breaks: archives that are done are not fetched again, and the others end the same."""
     files = shards(5, 20)
@@ -76,6 +79,7 @@ ALONE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "message"), ALONE.values(), ids=ALONE)
 def test_a_sample_that_no_variant_can_stand_beside_is_carried_and_the_rest_goes_on(
     names, message, model, tmp_path, monkeypatch, memory
@@ -106,6 +110,7 @@ def test_a_sample_that_no_variant_can_stand_beside_is_carried_and_the_rest_goes_
         assert (own / "manifest.jsonl").read_text() == "".join(lines)
 
 
+@pytest.mark.slow
 def test_a_long_name_of_a_loose_file_needs_no_room(model):
     files = [*scenes(), (f"z/{LONG}.txt", b"loose")]
     done = pipe(archive(files), model, *THREE)
@@ -113,6 +118,7 @@ def test_a_long_name_of_a_loose_file_needs_no_room(model):
     assert dict(members(done.stdout))[f"z/{LONG}.txt"] == b"loose"
 
 
+@pytest.mark.slow
 def test_a_carried_sample_of_a_pipe_is_listed(model, tmp_path):
     image = png(scene(0, size_hw=(16, 16))[0])
     names = [*(f"{i:03d}.png" for i in range(_pipe.HEAD_SAMPLES)), "a.b.png", "c.png"]
@@ -138,6 +144,7 @@ def test_a_name_that_a_variant_may_have_stops_the_job_behind_what_came_before(mo
     assert refine("memory://in", tmp_path / "plain", model).exit_code in (0, 3)
 
 
+@pytest.mark.slow
 def test_names_of_the_beginning_choose_the_mark(model):
     files = [(f"scene_v7_{name}", data) for name, data in scenes()]
     done = pipe(archive(files), model, *THREE)

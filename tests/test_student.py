@@ -21,6 +21,7 @@ from refinery.training import checkpoint
 from refinery.training.distillation import agreement, answers_of, distil, new_student
 
 HW = (24, 32)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

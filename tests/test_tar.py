@@ -341,6 +341,7 @@ def test_no_room_to_unpack_stops_the_job(tmp_path, monkeypatch):
     assert "set TMPDIR" in line
 
 
+@pytest.mark.slow
 def test_an_input_that_went_away_stops_the_job_and_it_goes_on_when_it_is_back(tmp_path):
     source, model = write_scenes(tmp_path / "in", 300), write_refiner(tmp_path, "slow")
     assert refine(source, tmp_path / "undisturbed", model).exit_code == 0

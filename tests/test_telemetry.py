@@ -52,6 +52,7 @@ def test_the_watch_lets_the_rest_pass(tmp_path):
     assert run_watched(tmp_path / "home", "-c", "open('/dev/null').read(); print(1)").stdout == "1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_refining_and_inspecting_tell_nobody(job, tmp_path, provider):
     if provider == "openvino":

@@ -78,6 +78,7 @@ RESNETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given_settings", RESNETS.values(), ids=RESNETS)
 def test_a_resnet_refiner_gives_the_same_bits_in_tiles(given_settings):
     torch.manual_seed(0)
@@ -95,6 +96,7 @@ def test_a_resnet_refiner_gives_the_same_bits_in_tiles(given_settings):
         assert np.array_equal(whole, cut), size_hw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["cpu", "openvino"])
 def test_the_default_refiner_gives_the_same_bits_in_tiles_of_any_size(provider):
     if provider == "openvino":
@@ -153,6 +155,7 @@ def scene(seed: int, height: int, width: int) -> np.ndarray:
     return (photo(seed, height, width, 1).reshape(height, width, 1).astype(np.float32) / 255 * light) * 2 - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size_hw", [(704, 896), (701, 907)])
 def test_a_unet_with_running_statistics_gives_the_whole_image_up_to_rounding(size_hw):
     whole, cut, count = whole_and_cut(unet("batch"), scene(0, *size_hw), 512 * 512)
@@ -168,6 +171,7 @@ UNETS = {
 """Norm, statistics, noise; largest and mean difference in [-1, 1] units, about twice what was measured."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "statistics", "noise", "most", "mean"), UNETS.values(), ids=UNETS)
 def test_a_unet_in_tiles_is_near_one_in_one_piece_and_has_no_seams(norm, statistics, noise, most, mean):
     session = unet(norm, statistics, noise)

@@ -55,6 +55,7 @@ def met():
     return method
 
 
+@pytest.mark.slow
 def test_toned_images_are_spread_as_the_real_ones_are():
     synthetic, real = scenes(0), scenes(1, contrast=0.6, light=0.3)
     toned = fitted(synthetic, real)
@@ -66,6 +67,7 @@ def test_toned_images_are_spread_as_the_real_ones_are():
         assert float(measure(toned).std()) == pytest.approx(float(measure(real).std()), rel=0.2)
 
 
+@pytest.mark.slow
 def test_rare_colours_come_as_often_as_they_are():
     """A fifth of the photos have red and green exchanged: so have, by their noise, a fifth of the toned images."""
     synthetic, real = scenes(0), scenes(1)
@@ -75,17 +77,20 @@ def test_rare_colours_come_as_often_as_they_are():
     assert 0.12 < float(greener) < 0.28
 
 
+@pytest.mark.slow
 def test_alike_images_are_left_nearly_alone():
     synthetic, real = scenes(0), scenes(1)
     assert (fitted(synthetic, real) - synthetic).abs().mean() < 0.06
 
 
+@pytest.mark.slow
 def test_gray_images_have_one_gain_and_one_level():
     synthetic, real = scenes(0)[:, :1], scenes(1, contrast=0.5, light=0.3)[:, :1]
     toned = fitted(synthetic, real, latent=1)
     assert float(light(toned).std()) > 2 * float(light(synthetic).std())
 
 
+@pytest.mark.slow
 def test_the_same_images_give_the_same_tone(monkeypatch):
     monkeypatch.setattr(tone, "STEPS", 50)
     first, second = (fitted(scenes(0, 100), scenes(1, 100, 0.5)) for _ in range(2))
@@ -127,6 +132,7 @@ def test_the_tone_stays_as_it_is_while_the_refiner_trains(met):
     assert torch.equal(met.trained.toned(batch, torch.ones(8, 3)), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [{"stop_at": 6}, {"die_at": 9}], ids=["stopped", "killed"])
 def test_a_toned_run_stopped_or_killed_and_resumed_is_the_undisturbed_run(stop, tmp_path, monkeypatch):
     monkeypatch.setattr(tone, "STEPS", 50)

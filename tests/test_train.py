@@ -156,6 +156,7 @@ def test_resuming_a_finished_run_changes_nothing(root):
     assert same_tensors(state(root, "finished"), before)
 
 
+@pytest.mark.slow
 def test_the_schedule_is_drawn_together_so_that_it_ends_with_the_minutes(root, monkeypatch):
     """By a clock that every look at it moves on, so that a busy machine draws no other schedule."""
     rates: list[float] = []
@@ -175,6 +176,7 @@ def test_minutes_end_a_run_like_steps_do(root):
     assert (result["steps"], result["stopped_by"], result["best_step"]) == (1, "minutes", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("out", "resume", "settings", "error", "message"),
     [
@@ -230,6 +232,7 @@ def test_refined_equals_synthetic_is_said_once(root):
     assert len([sentence for sentence in observer.said if "refined equals synthetic" in sentence]) == 1
 
 
+@pytest.mark.slow
 def test_a_discriminator_that_won_is_said_once(tmp_path):
     write_images(tmp_path / "synthetic", 20, contrast=0.05)
     for i in range(8):

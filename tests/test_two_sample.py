@@ -17,15 +17,18 @@ def striped(stack: np.ndarray) -> np.ndarray:
     return np.clip(stack + stripes, -1, 1).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_images_of_one_kind_are_a_guess():
     share, error = TwoSampleTest(REAL).accuracy(images(1, 100))
     assert share == pytest.approx(0.5, abs=3 * error)
 
 
+@pytest.mark.slow
 def test_a_faint_grid_gives_images_away():
     assert TwoSampleTest(REAL).accuracy(striped(images(1, 100)))[0] > 0.9
 
 
+@pytest.mark.slow
 def test_tone_counts_only_where_it_is_left_as_it_is():
     brighter = np.clip(0.9 * images(1, 100) + 0.3, -1, 1).astype(np.float32)
     equal, error = TwoSampleTest(REAL).accuracy(brighter)
@@ -33,11 +36,13 @@ def test_tone_counts_only_where_it_is_left_as_it_is():
     assert TwoSampleTest(REAL, equal_tone=False).accuracy(brighter)[0] > 0.8
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_answer():
     other = images(1, 40)
     assert TwoSampleTest(REAL[:40]).accuracy(other) == TwoSampleTest(REAL[:40]).accuracy(other)
 
 
+@pytest.mark.slow
 def test_it_is_told_as_other_measures_are():
     found = measured(striped(images(1, 50)), images(2, 50), REAL)
     assert list(found) == ["classifier", "classifier_tone"]

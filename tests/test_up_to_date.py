@@ -288,6 +288,7 @@ def write_coco(source: Path, shift: dict[str, float]) -> None:
     (source / "coco.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
 
 
+@pytest.mark.slow
 def test_one_box_of_many_in_a_file_about_all_images_is_judged_again(model, tmp_path):
     source, out = tmp_path / "in", tmp_path / "out"
     write_folder(source, FIRST)
@@ -441,6 +442,7 @@ def stream_of(content: Content) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noted", [4, COUNT])
 @pytest.mark.parametrize("change", ["nothing", "image and label are others", "several at once"])
 def test_a_stream_that_comes_once_more_with_other_content(change, noted, model, tmp_path):
@@ -553,6 +555,7 @@ def write_labelled(root: Path, seeds: dict[str, int]) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["bit by bit", "by growing"])
 def test_checks_are_calibrated_again_where_most_of_the_dataset_is_other_than_it_was(how, model, tmp_path):
     seeds = {f"{i:04d}": i for i in range(9)}

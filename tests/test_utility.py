@@ -110,6 +110,7 @@ def advice(draw_synthetic, draw_refined, draw_real) -> dict:
 # The whole thing
 
 
+@pytest.mark.slow
 def test_a_refiner_that_makes_them_look_right_is_recommended():
     """Real discs are dark with a bright spot beside them, rendered ones bright: no augmentation bridges that."""
 
@@ -128,6 +129,7 @@ def test_a_refiner_that_makes_them_look_right_is_recommended():
     assert f"center off by {best['mean']:.2f} px" in found["recommendation"]
 
 
+@pytest.mark.slow
 def test_a_refiner_that_moves_things_is_not():
     found = advice(*(lambda x, y, _, by=by: disc(x + by, y, 0.8, 0.3) for by in (0, 5, 0)))
     assert found["verdict"] == "do not use"
@@ -135,6 +137,7 @@ def test_a_refiner_that_moves_things_is_not():
     assert found["recommendation"].startswith("do not use the refined images")
 
 
+@pytest.mark.slow
 def test_several_looks_come_from_the_refiner_that_made_them(tmp_path):
     synthetic = write_discs(tmp_path / "synthetic", 30, seed=1)
     real = write_discs(tmp_path / "real", 40, seed=2)
@@ -149,6 +152,7 @@ def test_several_looks_come_from_the_refiner_that_made_them(tmp_path):
     assert "is not the model that refined" in the_model(InspectConfig(model=str(write_refiner(tmp_path))), job)[1]
 
 
+@pytest.mark.slow
 def test_the_variants_of_the_dataset_are_its_looks(tmp_path):
     synthetic = write_discs(tmp_path / "synthetic", 30, seed=1)
     real = write_discs(tmp_path / "real", 40, seed=2)
@@ -180,6 +184,7 @@ def test_the_advice_names_the_option():
     assert _advice(f"{MIXED}, 3 variants").endswith("augmentation, 3 variants of each (refinery refine --variants 3)")
 
 
+@pytest.mark.slow
 def test_things_whose_number_varies_are_scored_by_iou(tmp_path):
     def write(folder: Path, count: int) -> Path:
         write_discs(folder, count, seed=count)

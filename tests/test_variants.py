@@ -111,6 +111,7 @@ def own_lines(out: Path) -> list[dict]:
     return [line for line in manifest(out).values() if not line.get("variant")]
 
 
+@pytest.mark.slow
 def test_the_first_is_as_without_and_the_others_differ_whatever_their_number(job, tmp_path):
     source, model = job
     outs = [tmp_path / name for name in ("one", "two", "three")]
@@ -190,6 +191,7 @@ def test_what_cannot_be_refined_is_listed_for_every_variant_and_carried(job, tmp
     assert (tmp_path / "out" / "images" / "0003_v1.png").read_bytes() == b"no image"
 
 
+@pytest.mark.slow
 def test_an_audit_finds_each_variants_sample(job, tmp_path):
     source, model = job
     out = tmp_path / "out"
@@ -279,6 +281,7 @@ def test_variants_are_part_of_the_job_and_older_jobs_had_one(job, tmp_path):
     assert "another job (variants was 1, now 2)" in error_of(refine(source, out, model, "--variants", 2))
 
 
+@pytest.mark.slow
 def test_parts_and_pipes_give_the_same_variants(job, tmp_path):
     source, model = job
     assert refine(source, tmp_path / "one", model, "--variants", 3).exit_code == 0
@@ -294,6 +297,7 @@ def test_parts_and_pipes_give_the_same_variants(job, tmp_path):
         assert {info.name: archive.extractfile(info).read() for info in archive} == tree_of(tmp_path / "one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", ["", ".gz"])
 def test_in_archives_the_members_of_each_variant_follow_its_sample(job, packed, tmp_path):
     source, model = job

@@ -32,8 +32,10 @@ def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, 
     target = Path(config.out) if config.out else default
     folder, name = (target.parent, target.name) if target.suffix == ".onnx" else (target, MODEL_FILE)
     require_place(folder / name, what="the artifact")
-    trained = _trained(default, observer) if name == MODEL_FILE else None
-    manifest = export_checkpoint(checkpoint, folder, name, config.tolerance, trained.probe if trained else None)
+    known = _trained(default, observer if name == MODEL_FILE else Silent())
+    trained = known if name == MODEL_FILE else None
+    probe, like = trained.probe if trained else None, known.model if known else b""
+    manifest = export_checkpoint(checkpoint, folder, name, config.tolerance, probe, like)
     if trained is not None and trained.sha256 == manifest.model_sha256:
         manifest = dataclasses.replace(manifest, check_thresholds=trained.manifest.check_thresholds)
         write_manifest(folder, manifest)

@@ -160,6 +160,7 @@ def test_feature_transforms(name, channels):
     assert torch.isfinite(psi(torch.zeros(1, channels, 8, 8))).all(), "a flat image, of the least size"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", members("method"))
 def test_methods_build_step_and_go_back(name):
     module = registry.find("method", name)

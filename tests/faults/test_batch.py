@@ -45,6 +45,7 @@ def wait_for_line(process: subprocess.Popen[str], out: Path, folder: str) -> Non
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_a_part_that_was_killed_goes_on_while_another_runs(job, tmp_path):
     """The second part begins, writes and cleans up while the first one is stopped in its middle."""
     out, draw = tmp_path / "out", np.random.default_rng(0)
@@ -66,6 +67,7 @@ def test_a_part_that_was_killed_goes_on_while_another_runs(job, tmp_path):
     assert tree_of(out) == job[2]
 
 
+@pytest.mark.slow
 def test_a_second_process_on_the_same_part_is_told_to_wait(job, tmp_path):
     first = begin(job, tmp_path / "out", "1/2")
     wait_for_line(first, tmp_path / "out", "01-of-02")
@@ -77,6 +79,7 @@ def test_a_second_process_on_the_same_part_is_told_to_wait(job, tmp_path):
     assert "another refinery is writing there; wait" in whole.stderr
 
 
+@pytest.mark.slow
 def test_parts_that_begin_at_the_same_moment_put_one_job_together(job, tmp_path):
     """Four parts into a folder that is not there yet: the bytes of one job."""
     processes = [begin(job, tmp_path / "out", f"{i}/4") for i in (2, 4, 1, 3)]
@@ -85,6 +88,7 @@ def test_parts_that_begin_at_the_same_moment_put_one_job_together(job, tmp_path)
     assert tree_of(tmp_path / "out") == job[2]
 
 
+@pytest.mark.slow
 def test_an_array_reads_its_part_from_the_environment(job, tmp_path, monkeypatch):
     for task in (0, 1):
         monkeypatch.setenv("JOB_COMPLETION_INDEX", str(task))

@@ -110,6 +110,7 @@ def closing(*numbers: int) -> Callable[[], None]:
     return lambda: [os.close(number) for number in numbers] and None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)], ids=str)
 def test_closed_streams_stop_no_job_and_no_file_takes_their_place(job, tmp_path, closed):
     process = start(*refining(job, tmp_path / "out"), preexec_fn=closing(*closed))
@@ -127,6 +128,7 @@ def run_into(arguments: tuple[object, ...], stdout: object, stderr: object = sub
     return done.returncode, done.stderr or ""
 
 
+@pytest.mark.slow
 def test_a_log_on_a_full_disk_stops_no_job(job, tmp_path):
     with Path("/dev/full").open("w") as full:
         code, _ = run_into(refining(job, tmp_path / "out"), subprocess.DEVNULL, full)
@@ -134,6 +136,7 @@ def test_a_log_on_a_full_disk_stops_no_job(job, tmp_path):
     assert tree_of(tmp_path / "out") == job[2]
 
 
+@pytest.mark.slow
 def test_a_log_whose_reader_went_away_stops_no_job(job, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
@@ -142,6 +145,7 @@ def test_a_log_whose_reader_went_away_stops_no_job(job, tmp_path):
     assert tree_of(tmp_path / "out") == job[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize("kind", ["full", "gone"])
 def test_a_result_that_cannot_be_written_is_one_line(job, tmp_path, options, kind):
@@ -155,6 +159,7 @@ def test_a_result_that_cannot_be_written_is_one_line(job, tmp_path, options, kin
     assert tree_of(tmp_path / "out") == job[2]
 
 
+@pytest.mark.slow
 def test_json_for_a_closed_standard_output_is_one_line(job, tmp_path):
     process = start(*refining(job, tmp_path / "out", "--json"), preexec_fn=closing(1))
     stderr = process.communicate(timeout=60)[1]
@@ -163,6 +168,7 @@ def test_json_for_a_closed_standard_output_is_one_line(job, tmp_path):
     assert tree_of(tmp_path / "out") == job[2]
 
 
+@pytest.mark.slow
 def test_a_tar_stream_for_a_closed_standard_output_is_one_line(job):
     process = start(*refining(job, Path("-")), preexec_fn=closing(1))
     stderr = process.communicate(timeout=60)[1]
@@ -200,6 +206,7 @@ def on_a_terminal(
     return process.wait(timeout=120), shown
 
 
+@pytest.mark.slow
 def test_a_terminal_that_goes_away_stops_no_job(long_job, tmp_path):
     manifest = tmp_path / "out/.refinery/manifest.jsonl"
     code, shown = on_a_terminal(
@@ -231,6 +238,7 @@ def test_an_ascii_terminal_gets_help(command):
     assert shown.isascii()
 
 
+@pytest.mark.slow
 def test_an_ascii_terminal_gets_a_bar(long_job, tmp_path):
     code, shown = on_a_terminal(refining(long_job, tmp_path / "out", "--no-check"), ASCII, lambda: False)
     assert code == 0
@@ -246,6 +254,7 @@ def hear_of_hangups() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_ends_refining_in_words_and_the_same_command_goes_on(long_job, tmp_path, number):
     process = start(*refining(long_job, tmp_path / "out", "--no-check"), preexec_fn=hear_of_hangups)
@@ -258,6 +267,7 @@ def test_a_signal_ends_refining_in_words_and_the_same_command_goes_on(long_job, 
     assert refinery(*refining(long_job, tmp_path / "out", "--no-check")).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_hangup_that_is_ignored_stays_ignored(long_job, tmp_path):
     """As nohup has it."""
     ignoring = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN) and None  # noqa: E731
@@ -342,6 +352,7 @@ def documented(job, out: Path) -> list[str]:
     return [shell, option, line.replace("refinery refine", f"{sys.executable} -m refinery refine --provider cpu", 1)]
 
 
+@pytest.mark.slow
 def test_the_kubernetes_example_passes_sigterm_on(long_job, tmp_path):
     environment = {**os.environ, "JOB_COMPLETION_INDEX": "0"}
     process = subprocess.Popen(
@@ -356,6 +367,7 @@ def test_the_kubernetes_example_passes_sigterm_on(long_job, tmp_path):
     assert manifest.read_bytes().count(b"\n") < 300
 
 
+@pytest.mark.slow
 def test_the_kubernetes_example_succeeds_where_a_sample_is_rejected(job, tmp_path):
     source = write_scenes(tmp_path / "in", 3)
     (source / "0001.png").write_bytes(b"")
@@ -390,6 +402,7 @@ def test_a_signal_ends_the_wait_for_other_processes(tmp_path, number, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["", "1", "two"])
 def test_refining_does_not_care_about_the_size_of_the_world(job, tmp_path, monkeypatch, value):
     monkeypatch.setenv("WORLD_SIZE", value)
@@ -467,6 +480,7 @@ def test_an_error_that_nobody_foresaw_is_a_bug_in_one_line():
     assert _ending.broken_package(DatasetError("no")) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CAN_WATCH, reason="the limit is made by seccomp, on Linux")
 @pytest.mark.parametrize("provider", ["cpu", "openvino", "auto"])
 def test_a_limit_of_threads_is_one_line_with_the_cure(job, tmp_path, provider):
@@ -511,6 +525,7 @@ def test_a_broken_package_is_one_line_that_names_it(job, tmp_path, monkeypatch, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_openvino_is_said_and_auto_goes_on(job, tmp_path, monkeypatch):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/openvino.py").write_text("raise OSError('libtbb.so.12: cannot open shared object file')")

@@ -220,6 +220,7 @@ def fuzz(layout: str, place: tuple[Path, Path], examples: int) -> None:
     damaged()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", sorted(DATASETS))
 def test_damaged_files_do_no_harm(layout, place):
     fuzz(layout, place, 8)

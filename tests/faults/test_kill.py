@@ -109,6 +109,7 @@ def kill_now_and_then(source: Path, out: Path, model: Path, seed: int, times: in
     return caught
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_to_the_same_bytes(job, tmp_path):
     source, model, undisturbed = job
     caught = kill_now_and_then(source, tmp_path / "out", model, 0, times=4)
@@ -117,6 +118,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(job, tmp_path):
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_killed_hdf5_job_goes_on_to_the_same_bytes(hdf5_job, tmp_path):
     source, model, undisturbed = hdf5_job
     caught = kill_now_and_then(source, tmp_path / "out", model, 0, times=3)
@@ -125,6 +127,7 @@ def test_a_killed_hdf5_job_goes_on_to_the_same_bytes(hdf5_job, tmp_path):
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_killed_job_of_archives_goes_on_to_the_same_bytes(tar_job, tmp_path):
     source, model, undisturbed = tar_job
     caught = kill_now_and_then(source, tmp_path / "out", model, 0, 4)
@@ -133,6 +136,7 @@ def test_a_killed_job_of_archives_goes_on_to_the_same_bytes(tar_job, tmp_path):
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_killed_job_with_variants_goes_on_to_the_same_bytes(variants_job, tmp_path):
     source, model, undisturbed = variants_job
     caught = kill_now_and_then(source, tmp_path / "out", model, 0, 3, *TWICE)
@@ -161,6 +165,7 @@ def test_fifty_kills_at_any_moment_each_gone_on_from_to_the_same_bytes(job, hdf5
     assert caught >= 40
 
 
+@pytest.mark.slow
 def test_killed_while_the_file_is_put_together_it_goes_on_to_the_same_bytes(hdf5_job, tmp_path):
     source, model, undisturbed = hdf5_job
     for turn in range(3):
@@ -172,6 +177,7 @@ def test_killed_while_the_file_is_put_together_it_goes_on_to_the_same_bytes(hdf5
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_job_says_how_to_go_on(job, tmp_path, number):
     source, model, undisturbed = job
@@ -186,6 +192,7 @@ def test_an_interrupted_job_says_how_to_go_on(job, tmp_path, number):
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_to_wait(job, tmp_path):
     source, model, _ = job
     process = begin(source, tmp_path / "out", model)
@@ -197,6 +204,7 @@ def test_a_second_process_is_told_to_wait(job, tmp_path):
     assert "another refinery is writing there" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "hdf5"])
 def test_a_full_disk_is_one_line_and_the_job_goes_on_when_there_is_room(job, hdf5_job, tmp_path, kind):
     """A file may not grow beyond some size: what the operating system refuses as it refuses a full disk."""
@@ -218,6 +226,7 @@ def test_a_full_disk_is_one_line_and_the_job_goes_on_when_there_is_room(job, hdf
     assert tree_of(tmp_path / "out", own=True) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_traceback(job, tmp_path):
     source, model, _ = job
     process = start("refine", source, "--out", tmp_path / "out", "--model", model, "--provider", "cpu")

@@ -121,6 +121,7 @@ def test_any_json_is_labels_or_a_line(tree: Any) -> None:
     assert_sound(json.dumps(tree).encode(), "a.json")
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(tree=st.dictionaries(st.sampled_from(["a.png", "b.png"]), TREES) | st.lists(TREES), name=st.just("a.png"))
 def test_any_json_about_many_images_is_labels_or_a_line(tree: Any, name: str) -> None:
@@ -180,6 +181,7 @@ def test_files_of_a_kind_with_anything_in_them_are_labels_or_a_line(data: bytes)
     assert_sound(data, "a.json")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     lines=st.lists(st.lists(CELLS, max_size=12), max_size=4),

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import photo, png
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -39,6 +40,7 @@ FOLDERS = st.lists(
 PATHS = st.lists(st.tuples(FOLDERS, FILES), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(PATHS)
 def test_every_file_is_met_exactly_once(paths):
@@ -57,6 +59,7 @@ def test_every_file_is_met_exactly_once(paths):
         assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(PATHS)
 def test_variants_group_as_their_samples_do(paths):
