@@ -26,7 +26,7 @@ DIVIDED_KEYS = frozenset({"samples", "names_sha256"})
 _DIVIDED = "the parts of a batch job divide one and the same dataset, which has other samples now: "
 PASSING_KEYS = frozenset({"source", "versions"})
 """What may differ between two runs of one job: where its input lies, and what software was at work."""
-ABSENT: Job = {"variants": 1, "variant_mark": ""}
+ABSENT: Job = {"variants": 1, "variant_mark": "", "require": []}
 """What a job of before these were known did."""
 
 

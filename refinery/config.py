@@ -152,6 +152,8 @@ class RefineConfig:
     """A label fails: soften (blend back toward the synthetic image until it holds), quarantine, keep or fail."""
     max_drift: str = "1px"
     """How far a label may move, by name or unit: 1px, or iris_center=0.5px,gaze=2deg,0.1iou."""
+    require: str = ""
+    """Labels that decide a sample's verdict, by name: box,center; empty: all. The others are still told."""
     false_alarms: float = 0.01
     """Share of labels that did not move and may be called moved all the same; the checks are calibrated to it."""
     check: bool = True
@@ -228,6 +230,8 @@ class InspectConfig:
     whose noise gives `utility` several looks of a sample (empty: the one under ./runs that refined it)."""
     max_drift: str = "1px"
     """How far a label may move in an audit, by name or unit."""
+    require: str = ""
+    """Labels that decide a sample's verdict in an audit, by name; empty: all."""
     false_alarms: float = 0.01
     """Share of labels that did not move and that an audit may call moved all the same."""
     picture: str = ""
@@ -358,6 +362,14 @@ def parse_max_drift(text: str) -> dict[str, float]:
         unit = "" if match[2] in (None, "px") else f"*{match[2]}"
         tolerances[name.strip() + unit] = float(match[1])
     return tolerances
+
+
+def parse_require(text: str) -> frozenset[str]:
+    """`box,center` to names; nothing: all labels decide. Raises ConfigError for an empty name."""
+    names = [name.strip() for name in text.split(",")] if text.strip() else []
+    if not all(names):
+        raise ConfigError(f"--require: got {text!r}, expected names of labels such as box,center")
+    return frozenset(names)
 
 
 def _suggest(name: str, known: tuple[str, ...]) -> str:

@@ -86,10 +86,18 @@ class Delivery:
         if is_sampled(sample.key) and not self._reads_back(work, refined):
             work.error = f"{sample.image}: what was encoded reads as another image; convert it to another format first"
             return self._reject(work)
-        if overall(work.findings) == "fail" and self.options.on_drift == "quarantine":
+        if self._fails(work) and self.options.on_drift == "quarantine":
             return self._quarantine(work, work.data, refined)
         self.sink.write_image(sample, refined)
-        return _line(work, _status(work), refined)
+        return _line(work, self._status(work), refined)
+
+    def _fails(self, work: Work) -> bool:
+        return overall(work.findings, self.options.context) == "fail"
+
+    def _status(self, work: Work) -> Status:
+        if work.strength < 1.0:
+            return "softened"
+        return "kept" if self._fails(work) else "refined"
 
     def _reads_back(self, work: Work, refined: bytes) -> bool:
         """Whether an encoded image decodes to what it was made of: to the level where the format keeps levels."""
@@ -140,12 +148,6 @@ class Delivery:
             record["labels"] = work.labels_digest
         if work.stamps or work.labels_digest:
             self.log.add(f"sample {sample.key}", record)
-
-
-def _status(work: Work) -> Status:
-    if work.strength < 1.0:
-        return "softened"
-    return "kept" if overall(work.findings) == "fail" else "refined"
 
 
 def _line(work: Work, status: Status, delivered: bytes) -> Line:

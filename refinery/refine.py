@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from refinery.checks import deciding
 from refinery.chunk import CHUNK_BYTES, CHUNK_PIXELS, ChunkItem, Done, prepare_part, refine_chunk, whole_chunks
 from refinery.chunk_worker import ChunkDone, ChunkWorker, WorkerSetup
 from refinery.contents.content import has_content, sha256_of_disk, sha256_of_file
@@ -32,7 +33,7 @@ from refinery.formats._source import Sink, Source
 from refinery.formats._stamp import Stamp
 from refinery.formats._tar_samples import held_bytes
 from refinery.formats.folder import FolderSink
-from refinery.journal import Journal, Line
+from refinery.journal import Journal, Line, finding_from_json
 from refinery.pace import Pace
 from refinery.processor import cores, memory_bytes
 from refinery.runtime.processes import WorkerProcesses
@@ -391,12 +392,12 @@ def _refuse_change(strict: bool, journal: Journal, line: Line) -> None:
 
 
 def _stop_if_told(lines: list[Line], options: RefineOptions) -> None:
-    if options.on_drift != "fail":
+    if options.on_drift != "fail" or options.context is None:
         return
     for line in lines:
-        for label in line["labels"]:
-            if label["verdict"] == "fail":
+        for finding in deciding(map(finding_from_json, line["labels"]), options.context):
+            if finding.verdict == "fail":
                 raise RefineryError(
-                    f"{line['image']}: label {label['name']!r} does not hold ({label['reason']}), and --on-drift is "
+                    f"{line['image']}: label {finding.label!r} does not hold ({finding.reason}), and --on-drift is "
                     "fail: stopped; allow more with --max-drift, or use soften"
                 )

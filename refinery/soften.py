@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from refinery.checks import CheckContext, is_gone, overall, run_checks
+from refinery.checks import CheckContext, deciding, is_gone, overall, run_checks
 from refinery.sample import LABEL_TYPES, Finding
 from refinery.work import Work
 
@@ -22,14 +22,14 @@ def soften(works: Sequence[Work], context: CheckContext) -> None:
     A picture of which nothing is left is not blended: with a constant c, x + s (c - x) is the synthetic image with less
     contrast. Its labels would hold, by evidence that is all the source's, and nothing in it would be the refiner's.
     """
-    failed = [work for work in works if overall(work.findings) == "fail"]
+    failed = [work for work in works if overall(work.findings, context) == "fail"]
     waiting = [work for work in failed if not is_gone(work.findings)]
     for strength in STRENGTHS:
         for work in waiting:
             work.strength, work.stored = strength, work.quantised(strength)
         left = []
         for work, findings in zip(waiting, run_checks([work.pair() for work in waiting], context), strict=True):
-            if holds(findings, work.findings):
+            if holds(deciding(findings, context), deciding(work.findings, context)):
                 _settle(work, findings)
             else:
                 left.append(work)

@@ -10,6 +10,7 @@ import pytest
 
 from refinery.checks import CheckContext, describe_power, measure_power, run_checks
 from refinery.checks._batch import CheckBatch
+from refinery.checks._crops import MARGIN_PX, SIDE_PX, cropped
 from refinery.checks._moved import Moved, shifted
 from refinery.checks._power import MOVES_PX, NEEDED, _chosen
 from refinery.checks._prober import Answers, ProbedLabel
@@ -168,3 +169,77 @@ def test_a_mask_cut_by_the_frame_has_no_edge_along_it() -> None:
     assert set(points[:, 0].tolist()) == set(range(10))
     assert points[:, 1].max() == 8
     assert not ((points[:, 0] < 8) & (points[:, 1] < 7)).any()
+
+
+# Large images are measured in parts
+
+
+def large(seed: int, size_hw: tuple[int, int] = (720, 1280)) -> Pair:
+    """Two discs far apart on a waved ground, with a point, a box and a mask each, and the same a little darker."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size_hw[0], : size_hw[1]]
+    image = 0.2 * np.sin(x * 0.21 + y * 0.3) - 0.3
+    labels: list[Label] = []
+    for item, (x0, y0) in enumerate(((rng.uniform(60, 400), rng.uniform(20, 600)), (900.0, 400.5))):
+        radius = rng.uniform(7, 10)
+        away = np.hypot(x - x0, y - y0)
+        image = image + 0.6 / (1 + np.exp(np.clip(2 * (away - radius), -50, 50)))
+        box = np.array([x0 - radius, y0 - radius, x0 + radius, y0 + radius])
+        labels += [
+            Label("center", "keypoint", np.array([x0, y0]), item=item, extent_px=float(radius)),
+            Label("box", "box", box, item=item),
+            Label("mask", "instance_mask", away < radius, item=item),
+        ]
+    labels.append(Label("ground", "semantic_mask", np.asarray(y > 300)))
+    refined = 0.7 * image + rng.normal(0, 0.02, image.shape)
+    one = Pair(
+        Sample(f"l{seed}", f"l{seed}.png"), image[..., None].astype(np.float32), refined[..., None].astype(np.float32)
+    )
+    return replace(one, labels=tuple(labels))
+
+
+def test_a_part_shows_under_each_label_what_the_whole_shows_there():
+    whole = large(0)
+    for turn, item in ((0, 0), (3, 1), (6, 0)):
+        part = cropped(whole, turn)
+        assert part.synthetic.shape == part.refined.shape == (SIDE_PX, SIDE_PX, 1)
+        by_name = {label.name: label for label in part.labels}
+        assert set(by_name) == {"center", "box", "mask", "ground"}
+        before = {label.name: label for label in whole.labels if label.item == item}
+        left, top = before["center"].value - by_name["center"].value
+        assert np.array_equal(before["box"].value - by_name["box"].value, [left, top, left, top])
+        window = np.s_[int(top) : int(top) + SIDE_PX, int(left) : int(left) + SIDE_PX]
+        assert np.array_equal(part.refined, whole.refined[window])
+        for name in ("mask", "ground"):
+            source = next(
+                x
+                for x in whole.labels
+                if x.name == name and x.item in (item, 0) and (name == "ground" or x.item == item)
+            )
+            assert np.array_equal(by_name[name].value, source.value[window])
+
+
+def test_a_label_near_the_edge_of_a_part_is_left_out_and_one_at_the_edge_of_the_image_is_not():
+    image = np.zeros((600, 600, 1), np.float32)
+    spots = {"here": (300, 300), "beside": (300 + SIDE_PX // 2 - MARGIN_PX // 2, 300), "corner": (2, 2)}
+    labels = tuple(Label(name, "keypoint", np.array(at, float), extent_px=2.0) for name, at in spots.items())
+    pair = Pair(Sample("a", "a.png"), image, image, labels)
+    assert [label.name for label in cropped(pair, 0).labels] == ["here"]
+    assert [label.name for label in cropped(pair, 2).labels] == ["corner"]
+
+
+def test_what_is_not_much_larger_than_a_part_or_has_no_place_stays_whole():
+    small, bare = large(0, (300, 430)), replace(large(0), labels=())
+    assert cropped(small, 0) is small
+    assert cropped(bare, 0) is bare
+    wide = replace(bare, labels=(Label("box", "box", np.array([10.0, 10, 1270, 700])),))
+    assert cropped(wide, 0).synthetic.shape == wide.synthetic.shape
+
+
+@pytest.mark.slow
+def test_the_power_of_large_images_is_measured_on_labels_of_all_their_parts():
+    found = describe_power([large(seed) for seed in range(10)], CheckContext())
+    assert set(found) == {"center", "box", "mask", "ground"}
+    for name in ("center", "box"):
+        assert found[name]["coverage"] == 1.0
+        assert found[name]["detects"] <= 1.0

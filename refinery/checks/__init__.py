@@ -12,13 +12,14 @@ from refinery.checks._power import describe_power, measure_power, power_sentence
 from refinery.checks._reach import flips_found
 from refinery.checks._run import run_checks
 from refinery.checks._summary import DriftSummary
-from refinery.checks._verdict import overall
+from refinery.checks._verdict import deciding, overall
 
 __all__ = [
     "CheckBatch",
     "CheckContext",
     "DriftSummary",
     "calibrate",
+    "deciding",
     "describe_power",
     "flips_found",
     "is_gone",

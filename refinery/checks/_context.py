@@ -26,6 +26,7 @@ class CheckContext:
 
     max_drift: tolerance by label name and unit: "gaze*deg", without a unit px or the label's own; "" holds for all
         others in px, "*deg" for those in degrees.
+    require: names of the labels that decide a sample's verdict, whole or behind their last dot; empty: all do.
     false_alarms: share of unmoved labels that all checks of a label together may call moved.
     confidence_gate: a peak that stands less than this above the rest is no measurement: abstain.
     thresholds: what calibration on the user's own images found, see `threshold`.
@@ -34,6 +35,7 @@ class CheckContext:
     """
 
     max_drift: Mapping[str, float] = field(default_factory=dict)
+    require: frozenset[str] = frozenset()
     false_alarms: float = 0.01
     confidence_gate: float = 0.10
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -48,6 +50,10 @@ class CheckContext:
                 return self.max_drift[named]
         default = DEFAULT_TOLERANCES.get(unit, OWN_UNIT_SHARE * spread)
         return self.max_drift.get("" if unit == "px" else f"*{unit}", default)
+
+    def decides(self, label: str) -> bool:
+        """Whether the verdict of a sample asks this label."""
+        return not self.require or label in self.require or label.rpartition(".")[2] in self.require
 
     def threshold(self, quantity: str, label: str, default: float) -> float:
         """What calibration found for this label ("CHECK.QUANTITY:LABEL"), or for all together, or the default."""

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from refinery.checks._context import CheckContext
+from refinery.checks._crops import cropped
 from refinery.checks._measured import GEOMETRIC
 from refinery.checks._moved import Moved, Place
 from refinery.sample import Finding, Pair
 
 MOVES_PX = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 MAX_PAIRS, MIN_PAIRS = 32, 8
-MAX_PIXELS = 32 * 512 * 512
+MAX_PIXELS = 16 * 256 * 256
+"""Of all pairs together, so that power takes some seconds: 16 pairs of 256x256 px, or of parts of larger images."""
 ENOUGH_LABELS = 96
 """A share of 90% of as many labels is known to 3% (one standard error): more pairs would only cost time."""
 NEEDED = 0.9
@@ -31,7 +33,7 @@ def measure_power(pairs: Sequence[Pair], context: CheckContext) -> dict[str, flo
     Labels that abstain in the image as it was refined are left out: they are what `coverage` counts. A refiner that
     itself moves labels has less power, since in part of them its own move takes back some of the injected one.
     """
-    return _measure(Moved(_chosen(pairs), context), context)
+    return _measure(Moved(_chosen(_parts(pairs, context)), context), context)
 
 
 def describe_power(pairs: Sequence[Pair], context: CheckContext) -> dict[str, dict[str, Any]]:
@@ -39,7 +41,7 @@ def describe_power(pairs: Sequence[Pair], context: CheckContext) -> dict[str, di
 
     detects: as `measure_power`. coverage: labels of the pairs, as they were refined, that got a pass or a fail.
     """
-    moved = Moved(_chosen(pairs), context)
+    moved = Moved(_chosen(_parts(pairs, context)), context)
     verdicts: dict[str, list[bool]] = defaultdict(list)
     for finding in moved.findings(context).values():
         verdicts[finding.label].append(finding.verdict in ("pass", "fail"))
@@ -48,6 +50,13 @@ def describe_power(pairs: Sequence[Pair], context: CheckContext) -> dict[str, di
         name: {"detects": detects, "unit": "px", "power": NEEDED, "coverage": round(float(np.mean(verdicts[name])), 4)}
         for name, detects in power.items()
     }
+
+
+def _parts(pairs: Sequence[Pair], context: CheckContext) -> Sequence[Pair]:
+    """Of large images parts around their labels, unless a probe, which sees whole images, measures some in px."""
+    if context.probe is not None and any(label.unit == "px" for label in context.probe.labels.values()):
+        return pairs
+    return [cropped(pair, turn) for turn, pair in enumerate(pairs)]
 
 
 def _chosen(pairs: Sequence[Pair]) -> Sequence[Pair]:

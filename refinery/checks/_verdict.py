@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from refinery import registry
+from refinery.checks._context import CheckContext
 from refinery.checks._measured import IMAGE_LABEL
 from refinery.sample import LABEL_TYPES, Finding, Verdict
 
@@ -30,8 +31,10 @@ def combine(findings: Sequence[Finding]) -> list[Finding]:
     return [found[0] if len(found) == 1 else _decide(found) for found in by_label.values()]
 
 
-def overall(findings: Iterable[Finding]) -> Verdict:
+def overall(findings: Iterable[Finding], context: CheckContext | None = None) -> Verdict:
     """The verdict of a sample: fail before abstain before pass; not_checkable when none of its labels could be judged.
+
+    Where the context names labels (`require`), only those are asked, and what is said of the image as a whole.
 
     What is no label of the sample's own, its pairing, its content and the stand-in `image` where no label has a
     geometry, can only make the verdict worse: it says nothing about whether the labels hold. The stand-in speaks for a
@@ -39,8 +42,17 @@ def overall(findings: Iterable[Finding]) -> Verdict:
     """
     found = list(findings)
     labelled = any(finding.type in LABEL_TYPES and finding.label != IMAGE_LABEL for finding in found)
-    judged = {f.verdict for f in found if f.verdict != "pass" or _speaks_for_labels(f, labelled)}
+    judged = {
+        f.verdict
+        for f in deciding(found, context or CheckContext())
+        if f.verdict != "pass" or _speaks_for_labels(f, labelled)
+    }
     return next((verdict for verdict in _SEVERITY if verdict in judged), "not_checkable")
+
+
+def deciding(findings: Iterable[Finding], context: CheckContext) -> list[Finding]:
+    """The findings that the verdict of a sample asks: all but those of labels that are not required."""
+    return [f for f in findings if f.type not in LABEL_TYPES or f.label == IMAGE_LABEL or context.decides(f.label)]
 
 
 def _decide(findings: list[Finding]) -> Finding:

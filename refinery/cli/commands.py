@@ -51,6 +51,10 @@ MaxDriftOption = Annotated[
         "--max-drift", help="How far a label may move: 1px, or iris_center=0.5px,gaze=2deg.", show_default="1px"
     ),
 ]
+RequireOption = Annotated[
+    str | None,
+    typer.Option("--require", help="Labels that decide a sample's verdict: box,center.", show_default="all"),
+]
 SeedOption = Annotated[
     int | None,
     typer.Option(
@@ -190,6 +194,7 @@ def refine(
         typer.Option("--on-drift", help="A label fails: soften, quarantine, keep or fail.", show_default="soften"),
     ] = None,
     max_drift: MaxDriftOption = None,
+    require: RequireOption = None,
     false_alarms: FalseAlarmsOption = None,
     check: Annotated[
         bool | None, typer.Option("--check/--no-check", help="Check every label.", show_default="check")
@@ -229,6 +234,7 @@ def refine(
     options = {
         "source": source, "out": out, "report": report, "model": model, "provider": provider, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
+        "require": require,
         "false_alarms": false_alarms, "check": check, "variants": variants, "seed": seed, "shard": shard,
         "strict": strict, "verify": verify,
         "exit_zero": exit_zero,
@@ -321,6 +327,7 @@ def inspect(
         ),
     ] = None,
     max_drift: MaxDriftOption = None,
+    require: RequireOption = None,
     false_alarms: FalseAlarmsOption = None,
     picture: Annotated[
         str | None, typer.Option("--picture", help="Where the PNG goes.", show_default="in the run or output")
@@ -339,8 +346,8 @@ def inspect(
     """Tell what a dataset, a run, an artifact or a refined dataset is worth."""
     options = {
         "path": path, "refined": refined, "real": real, "synthetic": synthetic, "utility": utility, "group": group,
-        "model": model, "max_drift": max_drift, "false_alarms": false_alarms, "picture": picture, "html": html,
-        "limit": limit, "seed": seed,
+        "model": model, "max_drift": max_drift, "require": require, "false_alarms": false_alarms, "picture": picture,
+        "html": html, "limit": limit, "seed": seed,
     }  # fmt: skip
     with command(debug) as observer:
         from refinery.jobs.inspect import inspect as run

@@ -22,10 +22,10 @@ from refinery.jobs._checking import (
     unknown_tolerances,
     with_coverage,
 )
-from refinery.jobs._labels import look_at_labels
+from refinery.jobs._labels import look_at_labels, require_known
 from refinery.jobs._observer import Observer, Progress
 from refinery.jobs._pairs import RefinedImages, read_decoys, read_pair, spread_pairs
-from refinery.jobs._summary import POWER_PAIRS, worst_rows
+from refinery.jobs._summary import POWER_PAIRS, commonest_first, open_labels_of, worst_rows
 from refinery.jobs._variants import in_variants
 from refinery.labels import LabelReader, read_sidecars
 from refinery.report.worst import ROWS, Row
@@ -39,7 +39,7 @@ EXTRA_NAMED = 10
 class Audit:
     """One audit of a refined dataset against its source.
 
-    `run` returns {"labels", "verdicts": {KEY: verdict}, "flat", "failures", "drift", "power", "worst",
+    `run` returns {"labels", "verdicts": {KEY: verdict}, "flat", "open", "failures", "drift", "power", "worst",
     "audit_problems"}. A sample fails that is missing, changed its size, or lost or changed a sidecar, and
     audit_problems says so; one whose source cannot be read is not checkable. job: that made the refined dataset, and
     knows whether it has variants.
@@ -59,14 +59,16 @@ class Audit:
         self.drift = DriftSummary()
         self.verdicts: dict[str, str] = {}
         self.failures: Counter[str] = Counter()
+        self.open: Counter[str] = Counter()
         self.problems: list[str] = []
         self.flat = 0
         self.carried = _has_sidecars(synthetic, refined)
 
     def run(self, model: Artifact | None, observer: Observer) -> dict[str, Any]:
         """Calibrate on the pairs themselves, then judge every sample."""
-        context = open_context(self.config.max_drift, self.config.false_alarms, read_decoys(self.synthetic), model)
+        context = open_context(self.config, read_decoys(self.synthetic), model)
         table = look_at_labels(self.synthetic, self.labels, context=context)
+        require_known(context, table)
         observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
         pairs = spread_pairs(self.synthetic, self.images, self.labels)
         context, record = calibrated(context, model, lambda: pairs, self.config.seed)
@@ -79,7 +81,8 @@ class Audit:
             "labels": table.labels,
             "verdicts": self.verdicts,
             "flat": self.flat,
-            "failures": dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
+            "open": commonest_first(self.open),
+            "failures": commonest_first(self.failures),
             "drift": drift,
             "power": with_coverage(power, drift),
             "worst": worst.entries(),
@@ -116,7 +119,9 @@ class Audit:
 
     def _judge(self, batch: list[Pair], context: CheckContext, worst: Worst) -> None:
         for pair, findings in zip(batch, run_checks(batch, context), strict=True):
-            self.verdicts.setdefault(pair.sample.key, overall(findings))
+            verdict = overall(findings, context)
+            self.verdicts.setdefault(pair.sample.key, verdict)
+            self.open.update(open_labels_of(findings, verdict, context))
             self.flat += is_gone(findings)
             self.failures.update({finding.label for finding in findings if finding.verdict == "fail"})
             self.drift.add(findings, pair.sample.origin.key)

@@ -11,17 +11,21 @@ from refinery.artifact import Artifact
 from refinery.checks import CheckContext, calibrate, describe_power
 from refinery.checks._calibration import within_limits
 from refinery.checks._summary import POWER
-from refinery.config import parse_max_drift
+from refinery.config import InspectConfig, RefineConfig, parse_max_drift, parse_require
 from refinery.runtime.probe_session import open_probe
 from refinery.sample import FloatArray, Pair
 
 
 def open_context(
-    max_drift: str, false_alarms: float, decoys: Iterable[tuple[str, FloatArray]], model: Artifact | None
+    config: RefineConfig | InspectConfig, decoys: Iterable[tuple[str, FloatArray]], model: Artifact | None
 ) -> CheckContext:
     """The context of a job before it is calibrated. decoys: see `CheckContext.with_decoys`."""
-    probe = open_probe(model) if model is not None else None
-    context = CheckContext(max_drift=parse_max_drift(max_drift), false_alarms=false_alarms, probe=probe)
+    context = CheckContext(
+        max_drift=parse_max_drift(config.max_drift),
+        require=parse_require(config.require),
+        false_alarms=config.false_alarms,
+        probe=open_probe(model) if model is not None else None,
+    )
     return context.with_decoys(decoys)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from refinery import registry
 from refinery.checks import CheckContext
 from refinery.dataset import iter_decoded
-from refinery.errors import SampleError
+from refinery.errors import SampleError, UsageError
 from refinery.formats._source import Source
 from refinery.labels import LabelReader
 from refinery.report.text import judged_text, kind_text
@@ -52,6 +53,16 @@ def look_at_labels(
         entry["checks"] = judges(name, entry["type"], context, trains_probe)
         entry["unchecked"] = "" if entry["checks"] else _why_unchecked(name, entry["type"], context)
     return table
+
+
+def require_known(context: CheckContext, table: LabelTable) -> None:
+    """Raises UsageError for a required label that none of the samples looked at has: all of them would stay open."""
+    ends = {known: known.rpartition(".")[2] for known in table.labels}
+    for name in sorted(context.require):
+        if name not in ends and name not in ends.values():
+            near = difflib.get_close_matches(name, [*ends, *ends.values()], n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"labels: {', '.join(ends) or 'none'}"
+            raise UsageError(f"--require {name}: none of {table.looked_at:,} samples has a label of this name; {hint}")
 
 
 def judges(name: str, label_type: str, context: CheckContext | None, trains_probe: bool = False) -> list[str]:

@@ -174,7 +174,9 @@ def _context_of(path: Path, job: Mapping[str, Any]) -> CheckContext | None:
     """What the job's checks were told; None where it checked nothing. Raises DatasetError."""
     try:
         tolerances = parse_max_drift(job["max_drift"])
-        return CheckContext(max_drift=tolerances, false_alarms=float(job["false_alarms"])) if job["check"] else None
+        required = frozenset(job.get("require", ()))
+        context = CheckContext(max_drift=tolerances, require=required, false_alarms=float(job["false_alarms"]))
+        return context if job["check"] else None
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
         raise DatasetError(f"{path}: not the job of a part; run the part again") from error
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from refinery.checks import CheckContext, DriftSummary, flips_found, is_gone, overall
+from refinery.checks import CheckContext, DriftSummary, deciding, flips_found, is_gone, overall
 from refinery.checks._worst import Worst
 from refinery.errors import OutputError
 from refinery.formats._source import Source
@@ -17,7 +17,7 @@ from refinery.jobs._pairs import make_pair
 from refinery.journal import Line, finding_from_json
 from refinery.labels import LabelReader
 from refinery.report.worst import Row
-from refinery.sample import VERDICTS, Pair, Sample
+from refinery.sample import VERDICTS, Finding, Pair, Sample, Verdict
 from refinery.work import NOT_FINITE
 
 POWER_PAIRS = 32
@@ -33,6 +33,7 @@ class Tally:
         self.verdicts: Counter[str] = Counter(dict.fromkeys(VERDICTS, 0))
         self.strengths: Counter[float] = Counter()
         self.failures: Counter[str] = Counter()
+        self.open: Counter[str] = Counter()
         self.drift = DriftSummary()
         self.worst = Worst(context or CheckContext())
         self.measured: list[Sample] = []
@@ -53,7 +54,9 @@ class Tally:
             return
         findings = [finding_from_json(label) for label in line["labels"]]
         was = [finding_from_json(label) for label in line.get("was", ())]
-        self.verdicts[overall(findings)] += 1
+        verdict = overall(findings, self.context)
+        self.verdicts[verdict] += 1
+        self.open.update(open_labels_of(findings, verdict, self.context))
         self.flat += is_gone(findings) or is_gone(was)
         self.failures.update({finding.label for finding in (*findings, *was) if finding.verdict == "fail"})
         self.drift.add(findings, of, was)
@@ -85,12 +88,25 @@ class Tally:
             "flat": self.flat,
             "not_finite": self.not_finite,
             "verdicts": dict(self.verdicts),
-            "failures": dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
+            "open": commonest_first(self.open),
+            "failures": commonest_first(self.failures),
             "drift": drift,
             "power": with_coverage(power, drift),
             "worst": self.worst.entries(),
             "problems": self.problems + ([f"{self.unread - named:,} more sidecars"] if self.unread > named else []),
         }
+
+
+def open_labels_of(findings: Sequence[Finding], verdict: Verdict, context: CheckContext) -> set[str]:
+    """Names of what keeps the verdict of a sample open: what the checks were not sure of, in one that abstains."""
+    if verdict != "abstain":
+        return set()
+    return {finding.label for finding in deciding(findings, context) if finding.verdict == "abstain"}
+
+
+def commonest_first(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by name, the largest first, then by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def summarise(

@@ -17,7 +17,7 @@ from refinery import artifact as artifacts
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, flips_found
 from refinery.chunk_worker import WorkerSetup
-from refinery.config import LabelOverride, OnDrift, RefineConfig, RefinePrecision
+from refinery.config import LabelOverride, OnDrift, RefineConfig, RefinePrecision, parse_require
 from refinery.contents.stamp_log import CALIBRATION, StampLog
 from refinery.errors import DatasetError
 from refinery.formats._counting import count_samples
@@ -27,7 +27,7 @@ from refinery.formats._store import is_address, shown
 from refinery.formats._variants import with_variants
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
 from refinery.jobs._ends import PIPE, open_input, open_output, open_sink, require_ends, require_place, working_folder
-from refinery.jobs._labels import look_at_labels
+from refinery.jobs._labels import look_at_labels, require_known
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import pairs_of, read_decoys, refined_pairs
 from refinery.jobs._proof import prove_output
@@ -72,7 +72,7 @@ def refine(
     session = replace(opened, room=Room(observer.say))
     reader = open_labels(source, overrides) if config.check else None
     decoys = _of_channels(read_decoys(source), source, model)
-    context = open_context(config.max_drift, config.false_alarms, decoys, model) if config.check else None
+    context = open_context(config, decoys, model) if config.check else None
     deque(decoys, 0)  # looked at, also where nothing is checked
     on_drift = _on_drift(config, model, observer)
     require_place(config, on_drift)
@@ -166,6 +166,8 @@ def _say_what_was_found(
     observer.table(f"refine into {shown(config.out)}", _describe(config, source, total, model, session))
     if options.labels is not None:
         table = look_at_labels(source, options.labels, context=options.context)
+        if options.context is not None:
+            require_known(options.context, table)
         observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
         for line in (*options.labels.problems, *options.labels.unknown_overrides()):
             observer.say(line)
@@ -332,6 +334,7 @@ def _identity(
         "on_drift": config.on_drift,
         "max_drift": config.max_drift,
         "false_alarms": config.false_alarms,
+        "require": sorted(parse_require(config.require)),
         "seed": config.seed,
         "variants": config.variants,
         "variant_mark": mark,

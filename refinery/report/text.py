@@ -41,7 +41,7 @@ def refine_text(result: Mapping[str, Any]) -> str:
         f"samples    {result['samples']:,}{each}: {delivered_text(result)}{rate}",
         f"labels     {verdict_text(result['verdicts'])}",
     ]
-    lines += [*_breakdown_lines(result), *_softened_lines(result), *_failure_lines(result)]
+    lines += [*_open_lines(result), *_breakdown_lines(result), *_softened_lines(result), *_failure_lines(result)]
     lines += _label_lines(result["drift"])
     lines += _power_lines(result.get("power", {}))
     if result.get("worst_picture"):
@@ -76,6 +76,20 @@ def breakdown_sentences(result: Mapping[str, Any]) -> list[str]:
 
 def _breakdown_lines(result: Mapping[str, Any]) -> list[str]:
     return [f"attention  {sentence}" for sentence in breakdown_sentences(result)]
+
+
+def _open_lines(result: Mapping[str, Any]) -> list[str]:
+    """What keeps samples open that nothing speaks against, and what would close them."""
+    waiting = list(result.get("open", {}).items())
+    if not waiting:
+        return []
+    named = ", ".join(f"{name} in {count:,}" for name, count in waiting[:NAMED_FAILURES])
+    more = f" and {len(waiting) - NAMED_FAILURES} more labels" if len(waiting) > NAMED_FAILURES else ""
+    first = waiting[0][0]
+    return [
+        f"open       {named}{more} (samples): the checks were not sure; allow more (--max-drift {first}=2px), or name "
+        "the labels that decide (--require)"
+    ]
 
 
 def _softened_lines(result: Mapping[str, Any]) -> list[str]:
@@ -187,7 +201,7 @@ def _report_lines(found: Mapping[str, Any]) -> list[str]:
     if "samples" not in found:
         return lines
     lines += [f"samples    {found['samples']:,}: {delivered_text(found)}"]
-    lines += [f"labels     {verdict_text(found['verdicts'])}", *_breakdown_lines(found)]
+    lines += [f"labels     {verdict_text(found['verdicts'])}", *_open_lines(found), *_breakdown_lines(found)]
     lines += [*_softened_lines(found), *_failure_lines(found)]
     lines += [*_label_lines(found["drift"]), *_power_lines(found.get("power", {})), *_worst_lines(found["worst"])]
     return lines + ([f"worst      {found['worst_picture']}"] if "worst_picture" in found else [])
@@ -249,7 +263,7 @@ def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
     if "verdicts" in found:
         lines += [f"verdicts   {verdict_text(count_verdicts(found['verdicts']))}"]
         judged = {"samples": found["samples"], **found}
-        lines += [*_breakdown_lines(judged), *_softened_lines(judged), *_failure_lines(found)]
+        lines += [*_open_lines(judged), *_breakdown_lines(judged), *_softened_lines(judged), *_failure_lines(found)]
         lines += [*_label_lines(found["drift"]), *_power_lines(found.get("power", {}))]
         lines += _worst_lines(found.get("worst", []))
     if "realism" in found:
