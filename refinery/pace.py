@@ -42,6 +42,8 @@ class Pace(Generic[Item]):
         self.left = left
         self.rate = 0.0
         """Images/s of the way before this one."""
+        self.stopped = False
+        """Whether the way before was ended by its `stop`, with chunks left."""
         self._chunks, self._cores = chunks, cores
         self._clock, self._cpu_clock = clock, cpu_clock
         self._begin(skipped)
@@ -52,10 +54,12 @@ class Pace(Generic[Item]):
         self._begin(skipped)
 
     def until(self, stop: Callable[[], bool]) -> Iterator[list[Item]]:
-        """The chunks before `stop` is true, asked before each; the others are left for another way."""
-        while not stop() and (chunk := next(self._chunks, None)) is not None:
+        """The chunks before `stop` is true, asked before each; the others are left for another way (`stopped`)."""
+        self.stopped = False
+        while not (stopped := stop()) and (chunk := next(self._chunks, None)) is not None:
             self.left -= len(chunk)
             yield chunk
+        self.stopped = stopped
 
     def count(self, images: int) -> None:
         """So many came out together."""

@@ -9,6 +9,7 @@ on the chunk it was in, nor on who made it.
 from __future__ import annotations
 
 import pickle
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -125,16 +126,30 @@ def _finished(chunks: Iterator[list[ChunkItem]], delivery: Delivery, session: Se
     for finished in _in_threads(pace.until(pace.pays), delivery, session):
         pace.count(len(finished[0]))
         yield finished
-    if pace.left > 0 and len(setup := pickle.dumps(way.setup)) <= SETUP_BYTES:
-        count = _processes_for(session, delivery.options)
-        pace.start(skipped=2 * count)
-        way.say(f"{count} worker processes from here on: {pace.rate:.0f} images/s so far, {pace.left:,} images left")
-        for finished in _in_processes(pace.until(pace.is_slower), delivery, setup, count, way.say):
+    processes = _started(pace, delivery, session, way) if pace.stopped else None
+    if processes is not None:
+        for finished in _in_processes(pace.until(pace.is_slower), delivery, processes, way.say):
             pace.count(len(finished[0]))
             yield finished
-        if pace.left > 0:
-            way.say(f"one process again: {pace.now():.0f} images/s with {count}")
+        if pace.stopped:
+            way.say(f"one process again: {pace.now():.0f} images/s with {processes.count}")
     yield from _in_threads(chunks, delivery, session)  # what is left
+
+
+def _started(pace: Pace[ChunkItem], delivery: Delivery, session: Session, way: Way) -> WorkerProcesses | None:
+    """Worker processes, whose pace is measured from now on; None where there can be none, which is said."""
+    setup, count = pickle.dumps(way.setup), _processes_for(session, delivery.options)
+    if len(setup) > SETUP_BYTES:
+        way.say(f"no worker processes: what each would hold of the labels is {len(setup) >> 20} MB")
+        return None
+    try:
+        processes = WorkerProcesses(count, ChunkWorker, setup)
+    except OSError as error:
+        way.say(f"no worker processes could be started ({error.strerror}); going on with one")
+        return None
+    pace.start(skipped=2 * count)
+    way.say(f"{count} worker processes from here on: {pace.rate:.0f} images/s so far, {pace.left:,} images left")
+    return processes
 
 
 def _may_share(delivery: Delivery, session: Session, way: Way) -> bool:
@@ -143,7 +158,7 @@ def _may_share(delivery: Delivery, session: Session, way: Way) -> bool:
     They can where every file is one of its own in a folder, the model runs on the CPU, and there is memory for them.
     """
     on_cpu = session.provider in ("cpu", "openvino") and _processes_for(session, delivery.options) > 1
-    return way.setup is not None and on_cpu and isinstance(delivery.sink, FolderSink)
+    return bool(sys.executable) and way.setup is not None and on_cpu and isinstance(delivery.sink, FolderSink)
 
 
 def _processes_for(session: Session, options: RefineOptions) -> int:
@@ -169,19 +184,16 @@ def _in_threads(chunks: Iterable[list[ChunkItem]], delivery: Delivery, session: 
 
 
 def _in_processes(
-    chunks: Iterable[list[ChunkItem]], delivery: Delivery, setup: bytes, count: int, say: Callable[[str], None]
+    chunks: Iterable[list[ChunkItem]], delivery: Delivery, processes: WorkerProcesses, say: Callable[[str], None]
 ) -> Iterator[Finished]:
-    """Chunks done by worker processes, each a whole one."""
-    with (
-        WorkerProcesses(count, ChunkWorker, setup) as processes,
-        ThreadPoolExecutor(count, thread_name_prefix="process") as pool,
-    ):
+    """Chunks done by worker processes, each a whole one; the processes end with them."""
+    with processes, ThreadPoolExecutor(processes.count, thread_name_prefix="process") as pool:
 
         def work(chunk: list[ChunkItem]) -> tuple[list[ChunkItem], ChunkDone]:
             new = [item for item in chunk if isinstance(item, Sample)]
             return chunk, processes.call(new) if new else ChunkDone([])
 
-        for chunk, done in ahead(pool, work, chunks, 2 * count):
+        for chunk, done in ahead(pool, work, chunks, 2 * processes.count):
             for note in done.notes:
                 delivery.log.add(*note)
             for sentence in done.said:

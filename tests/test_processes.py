@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -69,7 +70,7 @@ def test_a_long_job_whose_threads_wait_gets_processes_and_a_busy_or_a_short_one_
         pace = paced(clock, chunks)
         taken = run(pace, clock, pace.pays, seconds=1.0)
         assert (taken < chunks) == switched, (chunks, busy)
-        assert pace.left == 10 * (chunks - taken)
+        assert (pace.left, pace.stopped) == (10 * (chunks - taken), switched)
 
 
 @pytest.mark.parametrize(("seconds", "back"), [(0.5, False), (1.5, True)])
@@ -80,7 +81,7 @@ def test_what_is_slower_than_threads_is_given_up_and_no_chunk_is_lost(seconds, b
     pace.start(skipped=1)
     assert pace.rate == pytest.approx(10)
     second = run(pace, clock, pace.is_slower, seconds)
-    assert (pace.left > 0) == back
+    assert (pace.left > 0, pace.stopped) == (back, back)
     assert first + second + pace.left // 10 == chunks
 
 
@@ -141,6 +142,27 @@ def test_errors_are_raised_as_they_were_and_the_process_goes_on(processes):
 
 
 @pytest.mark.slow
+def broken_make(argument):
+    raise SampleError(f"{argument}: cannot be opened")
+
+
+def test_what_fails_at_the_start_is_raised_by_the_first_call():
+    with WorkerProcesses(1, broken_make, pickle.dumps("in")) as started:
+        for _ in range(2):
+            with pytest.raises(SampleError, match="in: cannot be opened"):
+                started.call(1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_process_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr("refinery.runtime.processes.PATIENCE_S", 0.2)
+    with WorkerProcesses(1, make_worker, pickle.dumps("given")) as started:
+        pid = started.call("pid")
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_process_that_is_killed_is_one_clear_line(processes):
     with pytest.raises(RefineryError, match=r"signal 9.*run the same command again"):
@@ -148,6 +170,22 @@ def test_a_process_that_is_killed_is_one_clear_line(processes):
 
 
 @pytest.mark.slow
+def test_where_none_can_be_started_threads_go_on(tmp_path, monkeypatch):
+    def refused() -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("refinery.runtime.processes._started", refused)
+    monkeypatch.setattr(stream, "CHUNK_SAMPLES", FEW)
+    monkeypatch.setattr(stream, "cores", lambda: 2)
+    for name, value in {"TRIAL_S": 0, "PAYS_S": 0, "IDLE": -1}.items():
+        monkeypatch.setattr(f"refinery.pace.{name}", value)
+    source = write_scenes(tmp_path / "in", 10 * FEW)
+    done = refine(source, tmp_path / "out", write_refiner(tmp_path), "--no-check")
+    assert done.exit_code == 0
+    assert "no worker processes could be started (Resource temporarily unavailable); going on with one" in done.stderr
+    assert len(list((tmp_path / "out").glob("*.png"))) == 10 * FEW
+
+
 def test_a_script_without_a_guard_is_not_run_again(tmp_path):
     source, model = write_scenes(tmp_path / "in", 10 * FEW), write_refiner(tmp_path)
     script = tmp_path / "script.py"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ NOISE, NOISE_PX, WHITE = 0.15, 1024, 0.5
 """Both similarities are above the first in any honest image of as many pixels, and below it in noise; and of that
 smoothing over 3 x 3 px leaves less than half (a third where it is white), of another picture more."""
 
-POINTS = 1 << 16
+POINTS = 1 << 14
+"""Of a whole image that deviations and colours are taken from; ranges are those of every pixel."""
 TINY = 1e-9
 
 
@@ -93,19 +95,23 @@ def evidence_of_images(batch: CheckBatch) -> Evidence:
     shown, left = (values[:, ::step, ::step] for values in (before, after))
     flattened = left.reshape(len(left), -1, left.shape[3]) - _surfaces(left)
     found = evidence_in(shown.reshape(flattened.shape), flattened)
-    shown_levels, left_levels = (
-        _range(values.reshape(len(values), -1, values.shape[3])) * LEVELS for values in (before, after)
-    )
+    shown_levels, left_levels = (_range_of_images(values) * LEVELS for values in (before, after))
     return replace(found, shown_levels=shown_levels, left_levels=left_levels)
 
 
 def _surfaces(images: FloatArray) -> NDArray[np.float64]:
     """The quadratic surface nearest to each channel of images (N, H, W, C): (N, H W, C)."""
-    y, x = (np.linspace(-1.0, 1.0, side) for side in images.shape[1:3])
-    factors = ((y**0, x**0), (y, x**0), (y**0, x), (y**2, x**0), (y, x), (y**0, x**2))
-    terms = [np.outer(down, across).ravel() for down, across in factors]
-    basis, _ = np.linalg.qr(np.stack(terms, axis=1))
+    basis = _quadratic(images.shape[1], images.shape[2])
     return np.asarray(basis @ (basis.T @ images.reshape(len(images), -1, images.shape[3]).astype(np.float64)))
+
+
+@lru_cache(maxsize=8)
+def _quadratic(height: int, width: int) -> NDArray[np.float64]:
+    """An orthonormal basis of the quadratic surfaces over H x W px: (H W, 6)."""
+    y, x = (np.linspace(-1.0, 1.0, side) for side in (height, width))
+    factors = ((y**0, x**0), (y, x**0), (y**0, x), (y**2, x**0), (y, x), (y**0, x**2))
+    basis, _ = np.linalg.qr(np.stack([np.outer(down, across).ravel() for down, across in factors], axis=1))
+    return np.asarray(basis)
 
 
 def edges_left(source: ComplexArray, refined: ComplexArray) -> float:
@@ -119,6 +125,14 @@ def is_noise(raw: FloatArray, smoothed: FloatArray) -> bool:
     """Whether smoothing takes away what an image (H, W, C) shows: its values differ from pixel to pixel."""
     left, whole = (float(values.std(axis=(0, 1)).max()) for values in (smoothed, raw))
     return left < WHITE * whole
+
+
+def _range_of_images(images: FloatArray) -> NDArray[np.float64]:
+    """The same of whole images: (N, H, W, C) -> (N,). Rows first: they lie in memory one after the other."""
+    count, height, width, channels = images.shape
+    rows = images.reshape(count, height, width * channels)
+    high, low = (ends.reshape(count, width, channels) for ends in (rows.max(axis=1), rows.min(axis=1)))
+    return np.asarray((high.max(axis=1) - low.min(axis=1)).max(axis=1), dtype=np.float64)
 
 
 def _range(values: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
