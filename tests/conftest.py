@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from refinery.formats import _store
+
+settings.register_profile("repeatable", derandomize=True)  # the same examples in every run, on every machine
+settings.load_profile("repeatable")
 
 
 def png(pixels: np.ndarray, **options) -> bytes:

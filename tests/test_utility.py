@@ -378,7 +378,7 @@ def test_a_batch_has_each_source_by_its_share():
 @given(st.floats(9, 14), st.floats(9, 14), st.integers(0, 1000))
 def test_points_move_with_the_pixels(x, y, seed):
     """The middle of a small disc, found again after it was shifted and scaled."""
-    plan, targets = points_plan(np.array([[x, y], [10.0, 12.0]]))
+    plan, targets = points_plan(np.array([[x, y], [x + 1, y - 1]]))  # a place that never changes is no label
     rows, columns = np.mgrid[:SIDE, :SIDE]
     blob = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8).astype(np.float32)
     images = torch.from_numpy(np.stack([blob, blob])[:, None])
