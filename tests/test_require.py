@@ -109,13 +109,20 @@ def test_parts_and_an_audit_ask_the_same_labels(moved, tmp_path):
     assert (audit.exit_code, "0 fail" in audit.stdout) == (0, True)
 
 
+UNMEASURED = {"median": None, "unit": "px", "verdicts": None}
+
+
 def test_what_is_open_is_said_with_what_closes_it():
     from refinery.report.text import refine_text
 
     counts = {"pass": 326, "fail": 0, "abstain": 674, "not_checkable": 0}
     result = {"out": "o", "samples": 1000, "images_per_s": 9.0, "refined": 1000, "rejected": 0, "quarantined": 0}
-    text = refine_text({**result, "verdicts": counts, "open": {"mask": 656, "center": 112}, "drift": {}})
+    counted = {"verdicts": counts, "open": {"mask": 656, "content": 3}, "drift": {"mask": UNMEASURED}}
     assert (
-        "open       mask in 656, center in 112 (samples): the checks were not sure; allow more (--max-drift mask=2px), "
-        "or name the labels that decide (--require)"
-    ) in text
+        "open       mask in 656, content in 3 (samples): the checks were not sure; allow more (--max-drift "
+        "mask=...px), or name the labels that decide (--require)"
+    ) in refine_text({**result, **counted})
+    flipped = {"open": {"kind": 5}, "drift": {"kind": {**UNMEASURED, "unit": "flip"}}}
+    assert "not sure; name the labels that decide (--require)\n" in refine_text({**result, **counted, **flipped})
+    whole = refine_text({**result, **counted, "open": {"pairing": 2}})
+    assert "open       pairing in 2 (samples): the checks were not sure\n" in whole

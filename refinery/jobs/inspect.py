@@ -256,19 +256,9 @@ def _verdicts_of(record: Record | None, looking: _Looking, refined: Source, synt
 def _remembered(kept: dict[str, Any], picture: Path | None, looking: _Looking) -> dict[str, Any]:
     """What refine wrote into its own summary, and drew."""
     found = {"verdicts": kept.get("verdicts", {}), "drift": kept.get("drift", {})}
-    names = (
-        "refined",
-        "rejected",
-        "quarantined",
-        "power",
-        "worst",
-        "softened",
-        "strengths",
-        "failures",
-        "open",
-        "flat",
-    )
-    found |= {name: kept[name] for name in (*names, "not_finite") if name in kept}
+    delivered = ("refined", "rejected", "quarantined", "softened", "strengths", "flat", "not_finite")
+    names = (*delivered, "open", "failures", "power", "worst")
+    found |= {name: kept[name] for name in names if name in kept}
     if picture is None:  # a job without labels has none
         return found
     try:

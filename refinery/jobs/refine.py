@@ -102,11 +102,9 @@ def refine(
         if begun.finished is None or source.endless or begun.finished["samples"] != total:
             options = _calibrate(options, config, source, model, session, journal, log, observer)
             sink_of = partial(open_sink, config=config, journal=journal, store=store)
-            way = Way(
-                _setup(with_variants(source, config.variants, mark), journal, model, session, options),
-                0 if source.endless else total - before,
-                observer.say,
-            )
+            whole_source = with_variants(source, config.variants, mark)
+            left = 0 if source.endless else total - before
+            way = Way(_setup(whole_source, journal, model, session, options), left, observer.say)
             compared, strict = begun.compared, config.strict
             stream = Stream(own, sink_of, session, options, journal, log, look, compared, strict, is_local, way)
             summary = stream.run(Progress(observer, total, before))
@@ -261,7 +259,7 @@ class Stream:
 
 
 def _setup(source: Source, journal: Journal, model: Artifact, session: Session, options: RefineOptions) -> WorkerSetup:
-    """What worker processes need to refine as this one does."""
+    """What worker processes need to refine as this one does. source: undivided, as they are told what to read."""
     threads = max(1, cores() // session.streams)
     precision = cast(RefinePrecision, session.precision)
     return WorkerSetup(source, journal.out, journal.folder, model, session.provider, precision, threads, options)

@@ -80,16 +80,15 @@ def _breakdown_lines(result: Mapping[str, Any]) -> list[str]:
 
 def _open_lines(result: Mapping[str, Any]) -> list[str]:
     """What keeps samples open that nothing speaks against, and what would close them."""
-    waiting = list(result.get("open", {}).items())
-    if not waiting:
+    if not (waiting := result.get("open")):
         return []
-    named = ", ".join(f"{name} in {count:,}" for name, count in waiting[:NAMED_FAILURES])
-    more = f" and {len(waiting) - NAMED_FAILURES} more labels" if len(waiting) > NAMED_FAILURES else ""
-    first = waiting[0][0]
-    return [
-        f"open       {named}{more} (samples): the checks were not sure; allow more (--max-drift {first}=2px), or name "
-        "the labels that decide (--require)"
-    ]
+    closing = []
+    if in_px := [name for name in waiting if result["drift"].get(name, {}).get("unit") == "px"]:
+        closing.append(f"allow more (--max-drift {in_px[0]}=...px)")
+    if any(name in result["drift"] for name in waiting):
+        closing.append("name the labels that decide (--require)")
+    advice = f"; {', or '.join(closing)}" if closing else ""
+    return [f"open       {_in_samples(waiting)} (samples): the checks were not sure{advice}"]
 
 
 def _softened_lines(result: Mapping[str, Any]) -> list[str]:
@@ -106,12 +105,16 @@ def _softened_lines(result: Mapping[str, Any]) -> list[str]:
 
 def _failure_lines(result: Mapping[str, Any]) -> list[str]:
     """In how many samples each label failed as it was refined."""
-    failures = list(result.get("failures", {}).items())
-    if not failures:
+    if not (failures := result.get("failures")):
         return []
-    named = ", ".join(f"{name} in {count:,}" for name, count in failures[:NAMED_FAILURES])
-    more = f" and {len(failures) - NAMED_FAILURES} more labels" if len(failures) > NAMED_FAILURES else ""
-    return [f"failed     {named}{more} (samples, as refined)"]
+    return [f"failed     {_in_samples(failures)} (samples, as refined)"]
+
+
+def _in_samples(counts: Mapping[str, int]) -> str:
+    """In how many samples something is so of each label, the first few of them."""
+    named = ", ".join(f"{name} in {count:,}" for name, count in list(counts.items())[:NAMED_FAILURES])
+    more = f" and {len(counts) - NAMED_FAILURES} more labels" if len(counts) > NAMED_FAILURES else ""
+    return named + more
 
 
 def delivered_text(result: Mapping[str, Any]) -> str:
