@@ -1,6 +1,7 @@
 """Contact sheets of the battery's scenes, edits and looks, and by how many gray levels each look changes an image.
 
     python benchmarks/battery_sheets.py OUT [--split blind] [--kinds scenes eyes signs parts]
+    python benchmarks/battery_sheets.py OUT --split fresh [--kinds wires weaves texts crates]
 
 OUT/KIND-scenes.png; OUT/KIND-edits.png: one row for each edit, synthetic, edited, their difference, three times,
 without other looks; OUT/KIND-looks.png: one row for each look, synthetic and three severities. The checks are not run.
@@ -13,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from battery import appearance, blind_looks, cases, user_images
+from battery import appearance, blind_looks, cases, fresh_looks, user_images
 from battery._kind import SPLITS, Kind
 from battery._pixels import Image
 from battery.cases import SPLIT_TABLE
 from battery.edits import applies
-from battery.scenes import BLIND_KINDS, kind_named, kinds_of
+from battery.scenes import ALL_KINDS, kind_named, kinds_of
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
@@ -83,12 +84,21 @@ def table(kind_names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def plain_table(kind_names: Sequence[str]) -> str:
+    """Gray levels of each look of the fresh split at three severities, on images of that split."""
+    lines = [f"{'look':<18}" + "".join(f"{name:>18}" for name in kind_names)]
+    for look in fresh_looks.NAMES:
+        cells = [[mean_change(name, "fresh", look, severity, 6) for severity in range(3)] for name in kind_names]
+        lines.append(f"{look:<18}" + "".join(f"{'/'.join(f'{v:.1f}' for v in values):>18}" for values in cells))
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Write the sheets and print the table."""
     parser = argparse.ArgumentParser(description="Contact sheets of the battery.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--split", choices=SPLITS, default="blind")
-    parser.add_argument("--kinds", nargs="+", choices=BLIND_KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=ALL_KINDS)
     parser.add_argument("--levels", action="store_true", help="print the gray levels as well")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -102,7 +112,7 @@ def main() -> None:
         looks = SPLIT_TABLE[options.split]["looks"]
         sheet(options.out / f"{name}-looks.png", [(look, look_row(kind, look, options.split)) for look in looks])
     if options.levels:
-        print(table(names))
+        print(plain_table(names) if options.split == "fresh" else table(names))
 
 
 if __name__ == "__main__":

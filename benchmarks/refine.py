@@ -42,8 +42,6 @@ from PIL import Image
 CASES = {"60x36 gray": ((36, 60, 1), 6000), "256x256 RGB": ((256, 256, 3), 300), "1280x720 RGB": ((720, 1280, 3), 24)}
 LAYOUTS = ("PNG folder", "JPEG folder", "PNG tar", "HDF5")
 """All four at 60x36; of larger images the first three at 256x256, the first at 1280x720."""
-ONCE_PX = 720
-"""Images of so many rows are measured once: what is done once a job takes minutes there."""
 CHECKED = {"60x36 gray, 1 disc": ((36, 60), 1, 2000), "256x256 gray, 4 discs": ((256, 256), 4, 400)}
 
 
@@ -334,7 +332,7 @@ def measured(
             continue
         print(name)
         with tempfile.TemporaryDirectory() as work:
-            rates = interleaved(timings(Path(work), shape, count), 1 if shape[0] >= ONCE_PX else repeats)
+            rates = interleaved(timings(Path(work), shape, count), repeats)
         cases[name] = {"rates": rates, "ratios": ratios_of({key: value["median"] for key, value in rates.items()})}
     return cases
 

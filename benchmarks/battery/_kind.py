@@ -10,7 +10,7 @@ import numpy as np
 from battery._pixels import Image
 from refinery.sample import Label
 
-SPLITS = ("tune", "score", "blind")
+SPLITS = ("tune", "score", "blind", "fresh")
 
 
 class Disc(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from PIL import Image as PillowImage
 
-from battery import blind_looks
+from battery import blind_looks, fresh_looks
 from battery._pixels import Image, blurred, smooth_noise
 
 SEVERITIES = ("mild", "middle", "heavy")
@@ -112,7 +112,7 @@ def inversion(image: Image, severity: int, rng: np.random.Generator, other: Imag
 PIXEL_CHANGES: Mapping[str, Change] = {
     "identical": identical, "gamma": gamma, "blur": blur, "noise": noise, "jpeg": jpeg, "contrast": contrast,
     "cast": cast, "texture": texture, "vignette": vignette, "residual": residual, "inversion": inversion,
-    **blind_looks.PIXEL_CHANGES,
+    **blind_looks.PIXEL_CHANGES, **fresh_looks.PIXEL_CHANGES,
 }  # fmt: skip
 KINDS = (*PIXEL_CHANGES, TEXTURE_SWAP)
 
@@ -122,7 +122,9 @@ def draw_composite(kinds: Sequence[str], rng: np.random.Generator) -> tuple[str,
     candidates = [kind for kind in kinds if kind != "identical"]
     chosen = rng.choice(candidates, min(PARTS_OF_COMPOSITE, len(candidates)), replace=False)
     order = (TEXTURE_SWAP, "residual", "texture", "inversion", "cast", "vignette", "contrast", "gamma", "blur", "noise")
-    return tuple(sorted((str(name) for name in chosen), key=(*order, "jpeg", *blind_looks.STANDS_FOR).index))
+    return tuple(
+        sorted((str(name) for name in chosen), key=(*order, "jpeg", *blind_looks.STANDS_FOR, *fresh_looks.NAMES).index)
+    )
 
 
 def change(image: Image, names: Sequence[str], severity: int, rng: np.random.Generator, other: Image) -> Image:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from battery import appearance, blind_edits, blind_looks
+from battery import appearance, blind_edits, blind_looks, fresh_edits, fresh_looks
 from battery._kind import Kind
 from battery._pixels import Image, as_checked, averaged, warped
 from battery.edits import EDITS, FLOWS, OCCLUDE, SAMPLE_EDITS, Touched, occluded, touched_by_scene
@@ -23,23 +23,26 @@ TUNE_EDITS = (
 )  # fmt: skip
 SCORE_LOOKS = ("identical", "contrast", "cast", "texture", "vignette", "residual", "inversion", "texture_swap")
 BLIND_LOOKS = ("identical", *blind_looks.PIXEL_CHANGES, "texture_swap")
+FRESH_LOOKS = ("identical", *fresh_looks.PIXEL_CHANGES, "texture_swap")
 SPLIT_TABLE = {
     "tune": {"looks": TUNE_LOOKS, "edits": TUNE_EDITS},
     "score": {"looks": SCORE_LOOKS, "edits": tuple(EDITS)},
     "blind": {"looks": BLIND_LOOKS, "edits": tuple(EDITS)},
+    "fresh": {"looks": FRESH_LOOKS, "edits": tuple(EDITS)},
 }
 """What may be looked at while checks are built, what is only scored on, and what was made without knowing the checks.
 
 Scenes, too, are split: shapes, hues, textures of the ground and of objects (scenes), how dark the iris is (eyes),
 pictograms (signs), and all seeds. Most edits that the bar names are in both: with score they meet other scenes under
 other looks. Edits that stand in the score split alone are met nowhere else. The blind split has renderers, occluders,
-warps, mirrors and looks of its own; only the names of the edits, and moving and turning things, are shared.
+warps, mirrors and looks of its own; only the names of the edits, and moving and turning things, are shared. So has
+the fresh split, made later in the same way, which has other kinds of scenes as well.
 """
 
 MIN_VISIBLE = 0.05
 """An edit that changes no sub-pixel by this much did nothing: another hue of a gray sign, no room for one more."""
 
-_SEEDS = {"tune": 1, "score": 2, "blind": 3}
+_SEEDS = {"tune": 1, "score": 2, "blind": 3, "fresh": 4}
 
 
 class Case(NamedTuple):
@@ -61,7 +64,7 @@ def cases(
 ) -> Iterable[Case]:
     """`count` pairs, labels true of the synthetic image.
 
-    scene_kind: "scenes", "eyes", "signs", "parts" (blind only), or a kind.
+    scene_kind: a name of `kinds_of(split)`, or a kind.
     edit_kind: a name of EDITS, or of `appearance.KINDS`, or "composite": then nothing is moved. An edit
         is followed by a random composite of `looks` (those of the split) of the same severity.
     severity: 0 mild, 1 middle, 2 heavy. amount: of the edit, in place of the one it has at this severity.
@@ -156,6 +159,9 @@ def _edited(
     fine = kind.draw(_swapped(kind, shown, severity, retexture))
     if split == "blind":
         return _pixels(kind, shown, blind_edits.seen(kind, fine, edit.how, amount, discs[index], rng)), touched
+    if split == "fresh":
+        fine = fresh_edits.seen(kind, fine, edit.how, amount, scene.things[index], rng)
+        return _pixels(kind, shown, fine), touched
     if edit.how in FLOWS:
         fine = warped(fine, FLOWS[edit.how](kind, amount, rng), kind.per_pixel)
     elif edit.how == OCCLUDE:

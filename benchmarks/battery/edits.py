@@ -162,7 +162,7 @@ def _of_object(kind: Kind, edit: Edit, before: Any, index: int) -> Sequence[tupl
     every = kind.labels_of(before, index)
     if edit.how in ("remove", OCCLUDE):
         return every
-    wanted = {"class": ("class",), "colour": ("colour_class",)}[edit.how]
+    wanted = {"class": ("class", "text"), "colour": ("colour_class",)}[edit.how]
     named = [(name, item) for name, item in every if any(word in name for word in wanted)]
     return [(name, item) for name, item in named if edit.how == "colour" or "colour" not in name] or every
 
