@@ -11,7 +11,7 @@ import pytest
 from refinery.checks import CheckContext, describe_power, measure_power, run_checks
 from refinery.checks._batch import CheckBatch
 from refinery.checks._crops import MARGIN_PX, SIDE_PX, cropped
-from refinery.checks._moved import Moved, shifted
+from refinery.checks._moved import shifted
 from refinery.checks._power import MOVES_PX, NEEDED, _chosen
 from refinery.checks._prober import Answers, ProbedLabel
 from refinery.checks._remembering import RememberingProber
@@ -110,15 +110,6 @@ def test_coverage_is_the_share_of_labels_that_get_a_verdict() -> None:
     verdicts = [f.verdict for own in run_checks(pairs, CheckContext()) for f in own if f.label == "mask"]
     found = describe_power(pairs, CheckContext())["mask"]
     assert found["coverage"] == pytest.approx(np.mean([v in ("pass", "fail") for v in verdicts]), abs=1e-4)
-
-
-def test_a_label_that_is_no_longer_sought_does_not_change_the_findings_of_the_others() -> None:
-    pairs, context = [pair(seed) for seed in range(4)], CheckContext(max_drift={"": 0.0})
-    whole = Moved(pairs, context).findings(context, None, 1.0)
-    few = Moved(pairs, context).findings(context, {"box"}, 1.0)
-    assert {place for place in few if place[1] == "box"} == {place for place in whole if place[1] == "box"}
-    assert all(few[place] == whole[place] for place in few)
-    assert "mask" not in {label for _, label, _ in few}
 
 
 def test_images_full_of_labels_need_fewer_pairs() -> None:

@@ -56,6 +56,18 @@ def test_phases_and_what_each_of_them_trains():
     assert not seen[0][2]
 
 
+def test_pretraining_leaves_time_for_training_where_that_is_short():
+    method = new(replace(TINY, refiner_pretrain=1000, discriminator_pretrain=200), steps=10_000)
+    assert method.phase(999) == "refiner alone"
+    method.total_steps = 600
+    assert [method.phase(step) for step in (99, 100, 119, 120)] == [
+        "refiner alone",
+        "discriminator alone",
+        "discriminator alone",
+        "adversarial",
+    ]
+
+
 def test_refiner_pretraining_brings_a_tanh_refiner_near_the_identity():
     method = new(replace(TINY, head="tanh", refiner_pretrain=60, refiner_lr=3e-3))
     losses = train(method, 0, 60)

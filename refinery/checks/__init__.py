@@ -2,6 +2,7 @@
 
 A check is one file with `check(batch: CheckBatch, context: CheckContext) -> list[list[Finding]]`, one list per pair,
 `TYPES`, the label types it speaks of, and `GRANTS`: whether its pass says that the label holds (others only object).
+One with `ASKED_LAST` is shown the pairs only that have labels with a place which the others did not all pass.
 """
 
 from refinery.checks._batch import CheckBatch

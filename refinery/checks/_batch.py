@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ class CheckBatch:
     like: a batch of the same synthetic images and labels, whose source side serves this one as well.
     synthetic_field, refined_field: (N, H, W) complex64, see `orientation_field`.
     sources: what `measured_labels` knows of the labels before it looks at a refined image.
-    measured: what it found, by its search radius.
+    measured: what it found, by its search radius. moved: what the check `motion` found, likewise.
     """
 
     def __init__(self, pairs: Sequence[Pair], like: CheckBatch | None = None) -> None:
@@ -30,6 +30,8 @@ class CheckBatch:
         self._like = None if like is None else like.origin
         self.sources: Any = None
         self.measured: dict[int, Any] = {}
+        self.moved: dict[int, Any] = {}
+        self._source_features: dict[int, FloatArray] = {}
 
     @property
     def origin(self) -> CheckBatch:
@@ -79,6 +81,14 @@ class CheckBatch:
         """Fields of the refined images."""
         return orientation_field(self.refined_images)
 
+    def source_features(self, scale: int, features_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """What the matcher sees in the synthetic images, made smaller by a scale."""
+        if self.origin is not self:
+            return self.origin.source_features(scale, features_of)
+        if scale not in self._source_features:
+            self._source_features[scale] = features_of(shrunk(self.synthetic_images, scale))
+        return self._source_features[scale]
+
     @cached_property
     def synthetic_smoothed(self) -> FloatArray:
         """Means over 3 x 3 px of the synthetic images: (N, H, W, C)."""
@@ -104,6 +114,16 @@ class CheckBatch:
         for channel in range(1, values.shape[3]):
             clipped &= values[..., channel] >= CLIPPED
         return np.asarray(clipped)
+
+
+def shrunk(images: FloatArray, scale: int) -> FloatArray:
+    """Means of scale x scale px; rows and columns left over are repeated."""
+    if scale == 1:
+        return images
+    n, height, width, channels = images.shape
+    padded = np.pad(images, ((0, 0), (0, -height % scale), (0, -width % scale), (0, 0)), mode="edge")
+    cells = padded.reshape(n, padded.shape[1] // scale, scale, padded.shape[2] // scale, scale, channels)
+    return np.asarray(cells.mean(axis=(2, 4)), np.float32)
 
 
 def _smoothed(images: FloatArray) -> FloatArray:

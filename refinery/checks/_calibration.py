@@ -15,6 +15,7 @@ from refinery.checks._appearance import null_pairs
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._gone import gone
+from refinery.checks._matcher import VERSION
 from refinery.sample import Pair
 
 MAX_PAIRS = 256
@@ -43,7 +44,8 @@ def calibrate(
     A check that can be calibrated has `statistics(batch, context)` and SHARES (of the false alarms), DEFAULTS and
     LIMITS by quantity; it may have `learn(pairs)`. Thresholds are "CHECK.QUANTITY:LABEL" with at least 48 objects of
     that name, and "CHECK.QUANTITY" over all. "calibration.pairs", "calibration.objects" and "calibration.false_alarms"
-    (what the null is large enough for) say how far to trust them. Deterministic.
+    (what the null is large enough for) say how far to trust them, "calibration.matcher" for which version of the
+    matcher they hold. Deterministic.
     """
     chosen = with_evidence(_chosen(pairs))
     if len(chosen) < MIN_PAIRS:
@@ -57,13 +59,14 @@ def calibrate(
     objects = max((sum(map(len, kinds.values())) for kinds in null.values()), default=0)
     thresholds["calibration.pairs"] = float(len(chosen))
     thresholds["calibration.objects"] = float(objects)
+    thresholds["calibration.matcher"] = float(VERSION)
     thresholds["calibration.false_alarms"] = max(context.false_alarms, 1.0 / (objects + 1))
     return replace(context, thresholds=thresholds)
 
 
 def within_limits(thresholds: Mapping[str, float]) -> dict[str, float]:
     """Thresholds from elsewhere, each brought within the limits that `calibrate` keeps: none makes a check blind."""
-    limits: dict[str, tuple[float, float]] = {"geometry.scale": SCALE_LIMITS}
+    limits: dict[str, tuple[float, float]] = {"geometry.scale": SCALE_LIMITS, "motion.scale": SCALE_LIMITS}
     for name in _calibrated_checks():
         limits |= {f"{name}.{quantity}": ends for quantity, ends in registry.find("check", name).LIMITS.items()}
     return {
@@ -160,11 +163,14 @@ def _exceeded_by(values: NDArray[np.float64], rate: float) -> float:
 
 
 def _scales(null: Mapping[str, _Null]) -> dict[str, float]:
-    """geometry.scale: factor on its standard errors with which 95% of the null's errors lie within their bounds."""
+    """geometry.scale, motion.scale: factors on standard errors with which 95% of the null lies within its bounds."""
+    scaled = {"geometry.fail_sigmas:": ("geometry.scale:", NOMINAL_SIGMAS), "motion.surprise:": ("motion.scale:", 1.0)}
     found = {}
     for key, kinds in null.items():
+        quantity, _, label = key.partition(":")
         values = np.concatenate([np.asarray(v) for v in kinds.values()])
-        if key.startswith("geometry.fail_sigmas:") and len(values) >= MIN_OBJECTS:
-            scale = float(np.quantile(values, SCALE_QUANTILE)) / NOMINAL_SIGMAS
-            found[key.replace("fail_sigmas", "scale")] = round(float(np.clip(scale, *SCALE_LIMITS)), 5)
+        if f"{quantity}:" in scaled and len(values) >= MIN_OBJECTS:
+            name, nominal = scaled[f"{quantity}:"]
+            scale = float(np.quantile(values, SCALE_QUANTILE)) / nominal
+            found[name + label] = round(float(np.clip(scale, *SCALE_LIMITS)), 5)
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from refinery.checks import _evidence as limits
 from refinery.checks._batch import CLIPPED, CheckBatch
 from refinery.checks._evidence import edges_left, evidence_of_images, is_noise
-from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL
+from refinery.checks._things import GEOMETRIC, IMAGE_LABEL
 from refinery.sample import Finding, FloatArray, Label, Pair
 
 CHECK = LABEL = "evidence"

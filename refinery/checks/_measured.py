@@ -9,21 +9,16 @@ import numpy as np
 
 from refinery.checks._batch import CheckBatch
 from refinery.checks._displacement import Displacements, Seen, look, measure
+from refinery.checks._things import GEOMETRIC, IMAGE_LABEL, default_radius_px, is_too_small
 from refinery.checks._windows import (
     DISC_MARGIN,
     Windows,
     contour_windows,
-    default_radius_px,
     disc_windows,
     image_window,
     mask_windows,
 )
 from refinery.sample import FloatArray, Label
-
-GEOMETRIC: tuple[str, ...] = ("keypoint", "box", "polygon", "instance_mask", "semantic_mask")
-IMAGE_LABEL = "image"
-MIN_EXTENT_PX = 4.0
-FAR_PX = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +96,9 @@ def _kind(label: Label) -> str:
     """How the label's window is built; "" when it cannot be."""
     if label.name == IMAGE_LABEL and label.value.size == 0:
         return IMAGE_LABEL
-    if _too_small(label):
+    if is_too_small(label):
         return ""
     return {"keypoint": "point", "box": "box", "polygon": "contour"}.get(label.type, "mask")
-
-
-def _too_small(label: Label) -> bool:
-    """True for what has no window: NaN or absurd numbers, under 4 px, a mask without an edge."""
-    if label.type in ("instance_mask", "semantic_mask"):
-        return bool(label.value.all()) or not label.value.any()
-    values: list[float] = label.value.ravel().tolist()
-    if not sum(map(abs, values)) < FAR_PX:
-        return True
-    if label.type == "keypoint":
-        return not 0.0 <= label.extent_px < FAR_PX
-    x, y = values[0::2], values[1::2]
-    return min(max(x) - min(x), max(y) - min(y)) < MIN_EXTENT_PX
 
 
 def _windows(kind: str, labels: Sequence[Label], size_hw: tuple[int, int]) -> Windows:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
-from refinery.checks._measured import GEOMETRIC
 from refinery.checks._prober import ProbedLabel
 from refinery.checks._remembering import RememberingProber
 from refinery.checks._run import all_checks, batches, check_batch
+from refinery.checks._things import GEOMETRIC
 from refinery.sample import Finding, FloatArray, Label, Pair
 
 Place = tuple[int, str, int]
@@ -32,19 +32,13 @@ class Moved:
         self.pairs = [replace(pair, labels=_measurable(pair.labels, context)) for pair in pairs]
         self.probe = None if context.probe is None else RememberingProber(context.probe)
         self.checks = [module for module in all_checks() if module.TYPES]
-        self.sought: frozenset[str] | None = None
-        self.batches = self._batches()
+        self.batches = [(members, CheckBatch([self.pairs[i] for i in members])) for members in batches(self.pairs)]
 
-    def findings(
-        self, context: CheckContext, sought: Collection[str] | None = None, move_px: float = 0.0
-    ) -> dict[Place, Finding]:
+    def findings(self, context: CheckContext, move_px: float = 0.0) -> dict[Place, Finding]:
         """Findings by place, with the refined images moved by move_px, in eight directions in turn.
 
-        sought: names of the labels that are still of interest; findings of others may lack. Without a move what was
-        measured once serves every context that searches as far.
+        Without a move what was measured once serves every context that searches as far.
         """
-        if sought is not None and frozenset(sought) != self.sought:
-            self._narrow(frozenset(sought))
         context = replace(context, probe=self.probe)
         found: dict[Place, Finding] = {}
         for members, batch in self.batches:
@@ -58,18 +52,6 @@ class Moved:
             replace(pair, refined=shifted(pair.refined, _move(move_px, i)))
             for i, pair in zip(members, batch.pairs, strict=True)
         ]
-
-    def _batches(self) -> list[tuple[list[int], CheckBatch]]:
-        return [(members, CheckBatch([self.pairs[i] for i in members])) for members in batches(self.pairs)]
-
-    def _narrow(self, sought: frozenset[str]) -> None:
-        """Leave out the labels that are not sought, unless a sought one is found by what stands beside it."""
-        self.sought = sought
-        present = {label.name: label.type for pair in self.pairs for label in pair.labels}
-        if all(name in sought for name in present) or any(present.get(name) not in GEOMETRIC for name in sought):
-            return
-        self.pairs = [replace(pair, labels=tuple(x for x in pair.labels if x.name in sought)) for pair in self.pairs]
-        self.batches = self._batches()
 
 
 def _measurable(labels: Sequence[Label], context: CheckContext) -> tuple[Label, ...]:

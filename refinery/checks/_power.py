@@ -11,8 +11,8 @@ import numpy as np
 
 from refinery.checks._context import CheckContext
 from refinery.checks._crops import cropped
-from refinery.checks._measured import GEOMETRIC
 from refinery.checks._moved import Moved, Place
+from refinery.checks._things import GEOMETRIC
 from refinery.sample import Finding, Pair
 
 MOVES_PX = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
@@ -93,7 +93,7 @@ def _measure(moved: Moved, context: CheckContext) -> dict[str, float | None]:
         middle = min(sought.values())
         labels = {label for label, place in sought.items() if place == middle}
         hits: dict[str, list[bool]] = defaultdict(list)
-        for place, finding in _in_px(moved.findings(strict, labels, MOVES_PX[middle])).items():
+        for place, finding in _in_px(moved.findings(strict, MOVES_PX[middle])).items():
             if place in measured and finding.label in labels:
                 hits[finding.label].append(finding.verdict == "fail")
         for label in labels:

@@ -13,6 +13,7 @@ from refinery import registry
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._gone import gone, objections
+from refinery.checks._things import GEOMETRIC
 from refinery.checks._verdict import combine
 from refinery.errors import SampleError
 from refinery.sample import Finding, Pair
@@ -63,12 +64,26 @@ def batches(pairs: Sequence[Pair]) -> Iterable[list[int]]:
 def check_batch(batch: CheckBatch, context: CheckContext, checks: Iterable[Any]) -> list[list[Finding]]:
     """Findings for each pair of a batch, by check, then what was left over."""
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
-    for module in checks:
-        for own, found in zip(findings, module.check(batch, context), strict=True):
-            own.extend(found)
+    for module in sorted(checks, key=_is_asked_last):
+        rows = [i for i, own in enumerate(findings) if not _is_asked_last(module) or _is_open(own)]
+        if not rows:
+            continue
+        asked = batch if len(rows) == len(findings) else CheckBatch([batch.pairs[i] for i in rows])
+        for i, found in zip(rows, module.check(asked, context), strict=True):
+            findings[i].extend(found)
     for pair, own in zip(batch.pairs, findings, strict=True):
         own.extend(_unjudged(pair, own, context))
     return [combine(own) for own in findings]
+
+
+def _is_asked_last(module: Any) -> bool:
+    """Whether a check costs so much that only pairs are shown to it whose labels the others did not all pass."""
+    return bool(getattr(module, "ASKED_LAST", False))
+
+
+def _is_open(findings: Sequence[Finding]) -> bool:
+    """Whether a label with a place, or the frame, has not passed."""
+    return any(one.type in GEOMETRIC and one.verdict in ("abstain", "fail") for one in combine(findings))
 
 
 def _too_large(pair: Pair) -> list[Finding]:

@@ -8,10 +8,10 @@ from functools import lru_cache
 
 from refinery import registry
 from refinery.checks._context import CheckContext
-from refinery.checks._measured import IMAGE_LABEL
+from refinery.checks._things import IMAGE_LABEL
 from refinery.sample import LABEL_TYPES, Finding, Verdict
 
-_DISPUTES = ("probe", "own_edges")
+_DISPUTES = ("probe", "own_edges", "motion")
 """Checks whose pass takes a fail of geometry back to abstain."""
 
 _SEVERITY: tuple[Verdict, ...] = ("fail", "abstain", "pass", "not_checkable")
@@ -21,9 +21,9 @@ def combine(findings: Sequence[Finding]) -> list[Finding]:
     """One finding for each label: the one that decides.
 
     fail: a check says so. pass: none does, and one that grants a pass (GRANTS of its module) found the drift within the
-    tolerance. abstain: none of those, and one was not sure; or geometry alone says so, and the probe passes it or
-    `own_edges` contradicts it, which know a thing from what lies over it. Otherwise not_checkable. Among equals the
-    finding that says most decides: the highest lower bound of the drift, then the lowest upper one.
+    tolerance. abstain: none of those, and one was not sure; or geometry alone says so, and the probe or `motion` passes
+    it or `own_edges` contradicts it, which know a thing from what lies over it. Otherwise not_checkable. Among equals
+    the finding that says most decides: the highest lower bound of the drift, then the lowest upper one.
     """
     by_label: dict[tuple[str, int], list[Finding]] = {}
     for finding in findings:

@@ -53,11 +53,6 @@ class Windows:
         return np.asarray(np.add.reduceat(self.outline[1], starts, axis=1) / counts[:, None], dtype=np.float64)
 
 
-def default_radius_px(size_hw: tuple[int, int]) -> float:
-    """Radius around a keypoint that does not say how large its thing is: 0.15 of the short side, at least 6 px."""
-    return max(6.0, 0.15 * min(size_hw))
-
-
 def disc_windows(centres_xy: NDArray[Any], radii_xy: NDArray[Any]) -> Windows:
     """Ellipses filled evenly with points on a spiral (Vogel 1979), for keypoints and boxes.
 

@@ -13,7 +13,8 @@ from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
 from refinery.checks._evidence import Evidence, evidence_in
 from refinery.checks._gone import gone, objection, objections
-from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, measured_labels
+from refinery.checks._measured import measured_labels
+from refinery.checks._things import GEOMETRIC, IMAGE_LABEL
 from refinery.checks._windows import Windows, disc_windows
 from refinery.regions import PLACELESS, regions
 from refinery.sample import Finding, FloatArray, Label

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from refinery.checks._affine import OutlineMotions, outline_motions
 from refinery.checks._batch import CheckBatch
 from refinery.checks._context import CheckContext
-from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, MIN_EXTENT_PX, MeasuredLabels, measured_labels
+from refinery.checks._measured import MeasuredLabels, measured_labels
 from refinery.checks._outline import upper_moves_px
 from refinery.checks._overlap import AREAS, bent_iou
+from refinery.checks._things import GEOMETRIC, IMAGE_LABEL, MIN_EXTENT_PX
 from refinery.checks._uncertainty import FAIL_SIGMAS, lower_bound_px, principal_sigmas, upper_bound_px
 from refinery.sample import Finding, Label, Verdict
 

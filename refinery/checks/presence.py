@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from refinery.checks._batch import CheckBatch
 from refinery.checks._content import content_lost
 from refinery.checks._context import CheckContext
-from refinery.checks._measured import GEOMETRIC, IMAGE_LABEL, MeasuredLabels, measured_labels
+from refinery.checks._measured import MeasuredLabels, measured_labels
+from refinery.checks._things import GEOMETRIC, IMAGE_LABEL
 from refinery.sample import Finding
 
 TYPES: tuple[str, ...] = GEOMETRIC

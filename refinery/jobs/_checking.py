@@ -10,6 +10,7 @@ from typing import Any
 from refinery.artifact import Artifact
 from refinery.checks import CheckContext, calibrate, describe_power
 from refinery.checks._calibration import within_limits
+from refinery.checks._matcher import VERSION
 from refinery.checks._summary import POWER
 from refinery.config import InspectConfig, RefineConfig, parse_max_drift, parse_require
 from refinery.runtime.probe_session import open_probe
@@ -32,13 +33,14 @@ def open_context(
 def calibrated(
     context: CheckContext, model: Artifact | None, pairs: Callable[[], list[Pair]], seed: int
 ) -> tuple[CheckContext, dict[str, Any]]:
-    """The context with thresholds, the artifact's where they are for this rate of false alarms; and their record.
+    """The context with thresholds, and their record; the artifact's, if of this rate of false alarms and this matcher.
 
     pairs: called where they have to be measured.
     """
     given = model.manifest.check_thresholds if model is not None else {}
     known = {name: value for name, value in given.items() if isinstance(value, int | float) and isfinite(value)}
-    if isclose(known.get("calibration.false_alarms", 0.0), context.false_alarms, rel_tol=1e-6):
+    same_rate = isclose(known.get("calibration.false_alarms", 0.0), context.false_alarms, rel_tol=1e-6)
+    if same_rate and known.get("calibration.matcher") == VERSION:
         known = within_limits(known)
         return replace(context, thresholds=known), _record("artifact", context, known)
     found = calibrate(pairs(), context, seed)

@@ -42,6 +42,9 @@ from refinery.training.methods._opponents import Opponents
 from refinery.training.methods._rotations import Judged, judge, random_crops
 from refinery.training.optimizing import Schedule, make_optimizer, set_rate, update
 
+MOST_PRETRAINING = 0.2
+"""Of the steps of a training that is drawn together to fit into its minutes."""
+
 UNGUIDED_LAMBDA = 2.0
 """lambda where it is left to a label budget and there is none."""
 
@@ -73,7 +76,7 @@ class AdversarialRefinement(Opponents):
         generator: torch.Generator,
     ) -> None:
         self.settings, self.placement, self.generator = settings, placement, generator
-        self.total_steps = settings.refiner_pretrain + settings.discriminator_pretrain + steps
+        self.total_steps = self.planned_steps = settings.refiner_pretrain + settings.discriminator_pretrain + steps
         self.trained = self._place(build_refiner(channels, real_channels, settings))
         self.mean = RunningMean(self.trained, settings.ema)
         self.discriminator = cast("Discriminator", self._place(build_discriminator(channels, settings)))
@@ -121,11 +124,20 @@ class AdversarialRefinement(Opponents):
 
     def phase(self, step: int) -> str:
         """`refiner alone`, `discriminator alone`, or `adversarial`."""
-        if step < self.settings.refiner_pretrain:
-            return "refiner alone"
-        if step < self.settings.refiner_pretrain + self.settings.discriminator_pretrain:
-            return "discriminator alone"
-        return "adversarial"
+        refiner_alone, begin = self._pretraining()
+        return "refiner alone" if step < refiner_alone else "discriminator alone" if step < begin else "adversarial"
+
+    def _pretraining(self) -> tuple[int, int]:
+        """Steps after which the refiner's pretraining ends, and the discriminator's.
+
+        Where there is time for fewer steps than planned, both take a fifth of them at most.
+        """
+        refiner_alone, discriminator_alone = self.settings.refiner_pretrain, self.settings.discriminator_pretrain
+        most = MOST_PRETRAINING * self.total_steps
+        if self.total_steps < self.planned_steps and refiner_alone + discriminator_alone > most:
+            share = most / (refiner_alone + discriminator_alone)
+            refiner_alone, discriminator_alone = round(refiner_alone * share), round(discriminator_alone * share)
+        return refiner_alone, refiner_alone + discriminator_alone
 
     def step(self, step: int, draw_synthetic: Draw, draw_real: Draw) -> dict[str, Tensor]:
         """K_g refiner updates, then K_d discriminator updates, or one update of a pretraining phase."""
@@ -233,7 +245,7 @@ class AdversarialRefinement(Opponents):
     def _schedule(self, step: int) -> None:
         """Both rates fall over the last `decay` of the steps; the refiner's rises over the first `warmup`."""
         settings = self.settings
-        begin = settings.refiner_pretrain + settings.discriminator_pretrain
+        _, begin = self._pretraining()
         for name, base, warmup in (
             ("refiner", settings.refiner_lr, settings.warmup),
             ("discriminator", settings.discriminator_lr, 0),
