@@ -349,7 +349,7 @@ def test_what_grew_fails_though_its_middle_stayed(grown_px: float) -> None:
         found = run_checks([disc_pair(seed, grown_px)], CheckContext({"": 0.0}))[0]
         bent = [f for f in found if f.check in ("contour", "motion") and f.label != "center"]
         assert {f.label for f in bent} == {"box", "outline", "mask"}
-        assert all(1.1 < f.drift < (2.7 if f.label == "box" else 1.9) for f in bent), "a corner moves further"
+        assert all(1.1 < f.drift < (3.0 if f.label == "box" else 2.1) for f in bent), "a corner moves further"
         assert all((f.iou is None) == (f.type == "polygon") for f in bent)
         assert all(f.iou < 0.9 for f in bent if f.iou is not None)
 

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from refinery.checks import CheckContext
+from refinery.checks import CheckContext, run_checks
 from refinery.checks._batch import CheckBatch
 from refinery.checks._consensus import PRIOR, consensus, design_of
 from refinery.checks.motion import check, moved_things, statistics
@@ -30,7 +30,7 @@ def scene(
     rng = np.random.default_rng(seed)
     image = 0.3 + 0.2 * np.sin(X / 9 + 1) * np.cos(Y / 7) + rng.normal(0, 0.02, X.shape)
     disc = soft(np.hypot(X - x, Y - y) - radius)
-    image = image * (1 - disc) + disc * (-0.5 + 0.1 * np.sin(X))
+    image = image * (1 - disc) + disc * (-0.5 + 0.1 * np.sin(X - x))
     if lid is not None:
         cover = soft(Y - lid)
         image = image * (1 - cover) + cover * 0.75
@@ -78,7 +78,7 @@ def test_what_only_looks_otherwise_passes(look: str) -> None:
 def test_a_thing_that_moved_fails_by_all_of_its_labels(move: tuple[float, float]) -> None:
     found = judged(pair(scene(), 0.6 * scene(36 + move[0], 28 + move[1], seed=3)))
     assert {finding.verdict for finding in found.values()} == {"fail"}
-    assert found["disc.center"].shift_px == pytest.approx(move, abs=0.35)
+    assert found["disc.center"].shift_px == pytest.approx(move, abs=0.4)
 
 
 def test_a_growth_fails_the_box_and_not_the_centre() -> None:
@@ -86,14 +86,14 @@ def test_a_growth_fails_the_box_and_not_the_centre() -> None:
     assert found["disc.center"].verdict != "fail"
     assert found["disc.center"].drift < 0.5
     assert found["disc.box"].verdict == "fail"
-    assert found["disc.box"].drift == pytest.approx(2.5 * np.sqrt(2), abs=0.8)
+    assert found["disc.box"].drift == pytest.approx(2.5 * np.sqrt(2), abs=1.0)
 
 
 def test_a_lid_that_moves_over_a_disc_that_stays_is_told_from_it() -> None:
     lid = Label("opening", "polygon", np.array([[2.0, 22], [70, 22], [70, 54], [2, 54]]))
     stays = judged(pair(scene(lid=22), 0.7 * scene(lid=24, seed=3), (*DISC, lid)))
     assert stays["disc.center"].verdict != "fail"
-    assert stays["disc.center"].drift < 0.8
+    assert stays["disc.center"].drift < 1.3, "less than the lid moves"
     moves = judged(pair(scene(lid=22), 0.7 * scene(38.2, lid=22, seed=3), (*DISC, lid)))
     assert moves["disc.center"].verdict == "fail"
     assert moves["opening"].verdict != "fail"
@@ -122,7 +122,7 @@ def test_an_image_without_geometry_gets_one_finding_for_its_frame() -> None:
     found = judged(pair(scene(), scene(seed=3), ()))
     assert list(found) == ["image"]
     assert found["image"].drift < 0.3
-    assert judged(pair(scene(), np.roll(scene(seed=3), 3, axis=1), ()))["image"].verdict == "fail"
+    assert judged(pair(scene(), np.roll(scene(seed=3), 3, axis=1), ()), **{"": 0.5})["image"].verdict == "fail"
 
 
 def test_a_finding_depends_on_its_pair_alone() -> None:
@@ -190,3 +190,28 @@ def test_things_of_large_images_are_looked_at_in_their_surroundings(monkeypatch:
     parts = check(CheckBatch(pairs), CheckContext())
     for one, other in zip(chain.from_iterable(whole), chain.from_iterable(parts), strict=True):
         assert other.drift == pytest.approx(one.drift, abs=0.3)
+
+
+def test_what_sits_in_the_middle_of_a_box_does_not_pass_by_the_box() -> None:
+    face, nose = Label("f.box", "box", np.array([26.0, 18, 46, 38])), Label("f.nose", "keypoint", np.array([36.0, 28]))
+
+    def dotted(x: float, seed: int) -> FloatArray:
+        dot = soft(np.hypot(X - x, Y - 28) - 2.5)[..., None]
+        return (scene(seed=seed) * (1 - dot) + 0.8 * dot).astype(np.float32)
+
+    (found,) = run_checks([pair(dotted(36, 0), dotted(38, 3), (face, nose))], CheckContext())
+    assert next(finding for finding in found if finding.label == "f.nose").verdict != "pass"
+
+
+def test_pixels_that_are_no_numbers_give_no_numbers() -> None:
+    broken = scene(seed=3)
+    broken[0, 0, 0] = np.nan
+    found = judged(pair(scene(), broken))
+    assert {finding.verdict for finding in found.values()} == {"abstain"}
+    assert {finding.drift for finding in found.values()} == {None}
+
+
+def test_findings_of_a_pair_come_in_one_order_whatever_stands_beside_it() -> None:
+    first = pair(scene(), scene(seed=2), (Label("m.box", "box", np.array([10.0, 10, 30, 30])),))
+    second = pair(scene(), scene(seed=2))
+    assert check(CheckBatch([first, second]), CheckContext())[1] == check(CheckBatch([second]), CheckContext())[0]

@@ -40,7 +40,8 @@ GROUPS = [
         [2, 1],
     ),
     ("a box and a joint far from its middle", [box("p.box", 10, 10, 50, 50), centre("p.hand", 46, 12)], [1, 1]),
-    ("a box and its middle", [box("p.box", 10, 10, 50, 50), centre("p.mid", 31, 30)], [2]),
+    ("a box and its middle", [box("p.box", 10, 10, 50, 50), centre("p.center", 31, 30)], [2]),
+    ("a nose in the middle of a face", [box("f.box", 10, 10, 50, 50), centre("f.nose", 31, 30)], [1, 1]),
     ("boxes of two names that only touch", [box("a", 5, 5, 20, 20), box("b", 18, 18, 40, 40)], [1, 1]),
 ]
 
@@ -64,6 +65,7 @@ REFUSED = [
     ("under 4 px", box("b", 10, 10, 12, 30)),
     ("not a number", centre("p", float("nan"), 3)),
     ("absurd", box("b", 0, 0, 1e12, 10)),
+    ("a polygon of no vertices", Label("p", "polygon", np.zeros((0, 2)))),
     ("an empty mask", Label("m", "instance_mask", np.zeros(SIZE_HW, bool))),
     ("a mask without an edge", Label("m", "semantic_mask", np.ones(SIZE_HW, bool))),
 ]

@@ -69,7 +69,7 @@ def features_of(images: FloatArray) -> FloatArray:
     """Features of images (N, H, W, C) in [-1, 1]: (N, H, W, 18), see `refinery.matcher.network.Features`."""
     planes = np.ascontiguousarray(np.moveaxis(images, 3, 1), np.float32)
     if planes.shape[1] != 3:
-        planes = np.repeat(planes[:, :1], 3, axis=1)
+        planes = np.repeat(planes.mean(axis=1, keepdims=True), 3, axis=1)
     found = _session("features").run(None, {"image": planes})[0]
     return np.ascontiguousarray(np.moveaxis(found, 1, 3))
 

@@ -70,20 +70,32 @@ def check_batch(batch: CheckBatch, context: CheckContext, checks: Iterable[Any])
             continue
         asked = batch if len(rows) == len(findings) else CheckBatch([batch.pairs[i] for i in rows])
         for i, found in zip(rows, module.check(asked, context), strict=True):
-            findings[i].extend(found)
+            findings[i].extend(_of_open_labels(found, findings[i]) if _is_asked_last(module) else found)
     for pair, own in zip(batch.pairs, findings, strict=True):
         own.extend(_unjudged(pair, own, context))
     return [combine(own) for own in findings]
 
 
 def _is_asked_last(module: Any) -> bool:
-    """Whether a check costs so much that only pairs are shown to it whose labels the others did not all pass."""
+    """Whether a check costs so much that only pairs with an open label are shown to it, and only those labels count."""
     return bool(getattr(module, "ASKED_LAST", False))
 
 
 def _is_open(findings: Sequence[Finding]) -> bool:
-    """Whether a label with a place, or the frame, has not passed."""
-    return any(one.type in GEOMETRIC and one.verdict in ("abstain", "fail") for one in combine(findings))
+    """Whether a label with a place, or the frame, failed or abstained; what could not be looked at is not open."""
+    return bool(_open_places(findings))
+
+
+def _open_places(findings: Sequence[Finding]) -> set[tuple[str, int]]:
+    """(name, item) of the labels with a place that failed or abstained."""
+    decided = (one for one in combine(findings) if one.type in GEOMETRIC)
+    return {(one.label, one.item) for one in decided if one.verdict in ("abstain", "fail")}
+
+
+def _of_open_labels(found: Iterable[Finding], before: Sequence[Finding]) -> list[Finding]:
+    """The findings of labels that were open before: what others passed is not asked again."""
+    places = _open_places(before)
+    return [one for one in found if (one.label, one.item) in places]
 
 
 def _too_large(pair: Pair) -> list[Finding]:

@@ -41,6 +41,9 @@ MIN_SPREAD = 0.01
 LARGE_PX = 1_500_000
 """Of larger images only the parts around things are looked at, so that features do not fill the memory."""
 
+MOST_PARTS = 48
+"""Things that are looked at one by one; where more of them are in large images, these are made smaller as a whole."""
+
 AROUND_PX = 20
 """What the features of a thing's points see around them."""
 
@@ -116,7 +119,8 @@ def _moved_things(batch: CheckBatch, radius_px: int) -> MovedThings:
     refused: list[tuple[int, Label]] = []
     shares: list[FloatArray] = []
     for i, pair in enumerate(batch.pairs):
-        of_image, too_small = things_of(pair.labels, batch.size_hw)
+        every, too_small = things_of(pair.labels, batch.size_hw)
+        of_image = [thing for thing in every if not _is_bare(thing)]
         refused += [(i, label) for label in too_small]
         if of_image:
             shares.append(own_share(of_image))
@@ -137,7 +141,10 @@ def _measured(
     if not things:
         none, nothing = np.zeros((0, 6, 6)), np.zeros(0, np.float32)
         return Motions(none[:, 0, :2], none[:, 0], none, nothing, nothing)
-    if batch.size_hw[0] * batch.size_hw[1] > LARGE_PX:
+    pixels = batch.size_hw[0] * batch.size_hw[1]
+    if pixels > LARGE_PX and len(things) > MOST_PARTS:
+        scale = max(scale, int(np.ceil(np.sqrt(pixels / LARGE_PX))))
+    elif pixels > LARGE_PX:
         one_by_one = zip(things, image_of.tolist(), own, strict=True)
         return joined([_measured_in_part(batch, thing, i, share[None], scale) for thing, i, share in one_by_one])
     source = batch.source_features(scale, features_of)
@@ -223,13 +230,13 @@ def _unseen(moved: MovedThings, t: int) -> str:
 
 def _by_shape(moved: MovedThings) -> list[list[_Job]]:
     """(label, thing) of all labels of all things: those of one point, of four corners, of an outline."""
-    jobs: dict[str, list[_Job]] = {}
+    jobs: dict[str, list[_Job]] = {"point": [], "box": [], "outline": []}
     for t, thing in enumerate(moved.things):
-        for label in () if _is_bare(thing) else thing.labels or (thing.label,):
+        for label in thing.labels or (thing.label,):
             is_point = label.type == "keypoint" or not label.value.size
             shape = "point" if is_point else "box" if label.type == "box" else "outline"
-            jobs.setdefault(shape, []).append((label, t))
-    return list(jobs.values())
+            jobs[shape].append((label, t))
+    return [of_shape for of_shape in jobs.values() if of_shape]
 
 
 def _designs(jobs: list[_Job], moved: MovedThings) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
@@ -314,7 +321,7 @@ def _judge(label: Label, t: int, moved: MovedThings, drifts: _Drifts, k: int, co
         return _finding(label, "not_checkable", unseen)
     if moved.clipped[t] > MAX_CLIPPED:
         return _finding(label, "abstain", f"unreadable: {moved.clipped[t]:.0%} of it are black or white")
-    if (shown := float(moved.motions.shown[t])) < MIN_SHOWN:
+    if not (shown := float(moved.motions.shown[t])) >= MIN_SHOWN:
         return _finding(label, "abstain", f"not clearly found again ({shown:.0%} of its outline)")
     limit = context.threshold("motion.surprise", label.name, DEFAULTS["surprise"])
     upper, tolerance = float(drifts.upper_px[k]), context.tolerance(label.name)
