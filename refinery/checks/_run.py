@@ -99,9 +99,14 @@ def _open_places(findings: Sequence[Finding], context: CheckContext) -> set[tupl
 
 
 def _of_open_labels(found: Iterable[Finding], before: Sequence[Finding], context: CheckContext) -> list[Finding]:
-    """The findings of labels that were open before: what others passed is not asked again."""
+    """The findings of labels that were open before; of those that failed already a pass alone, which contradicts.
+
+    What others passed is not asked again, and what others failed keeps their measure.
+    """
     places = _open_places(before, context)
-    return [one for one in found if (one.label, one.item) in places]
+    failed = {(one.label, one.item) for one in combine(before) if one.verdict == "fail"}
+    open_before = (one for one in found if (one.label, one.item) in places)
+    return [one for one in open_before if one.verdict == "pass" or (one.label, one.item) not in failed]
 
 
 def _too_large(pair: Pair) -> list[Finding]:
