@@ -27,6 +27,7 @@ RADIUS_PX = 5
 SIDE = 2 * RADIUS_PX + 1
 FEATURES = 16
 _THINGS_AT_ONCE = 32
+LEAST_SAY = 0.25
 _PRIOR = np.diag(np.array(PRIOR))
 
 
@@ -36,6 +37,9 @@ class Motions:
 
     covariance: (T, 6, 6). shown: (T,) how much of the thing is still to be seen, of what the source shows: the mean of
     its sectors' probabilities. inside: (T,) share of its points in the frame.
+    sector_across: (T, K) px, how far each sector's outline moved across itself, outward; sector_sigma: (T, K) px, its
+    standard error; sector_places, sector_normals: (T, K, 2), where it was seen, from the centre, and its direction;
+    sector_shown: (T, K) probability that it is still to be seen, 0 where the source shows nothing of its own.
     """
 
     centre: NDArray[np.float64] = field(repr=False)
@@ -43,6 +47,11 @@ class Motions:
     covariance: NDArray[np.float64] = field(repr=False)
     shown: FloatArray = field(repr=False)
     inside: FloatArray = field(repr=False)
+    sector_across: NDArray[np.float64] = field(repr=False)
+    sector_sigma: NDArray[np.float64] = field(repr=False)
+    sector_places: NDArray[np.float64] = field(repr=False)
+    sector_normals: NDArray[np.float64] = field(repr=False)
+    sector_shown: NDArray[np.float64] = field(repr=False)
 
     @property
     def sigma_px(self) -> NDArray[np.float64]:
@@ -108,7 +117,22 @@ def motions_of(
     say = inputs["counts"].reshape(*logits.shape, -1).mean(axis=2)
     shown = (say / (1 + np.exp(-logits))).sum(axis=1) / np.maximum(say.sum(axis=1), 1e-6)
     share = inside.mean(axis=(1, 2)).astype(np.float32)
-    return Motions(centre, motion, np.linalg.inv(information), shown.astype(np.float32), share)
+    normals = inputs["normals"].astype(np.float64).reshape(*logits.shape, -1, 2).mean(axis=2)
+    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
+    covariance = np.linalg.inv(precision + 1e-3 * np.eye(2))
+    variance = np.einsum("tki,tkij,tkj->tk", normals, covariance, normals)
+    return Motions(
+        centre,
+        motion,
+        np.linalg.inv(information),
+        shown.astype(np.float32),
+        share,
+        (moves * normals).sum(axis=-1),
+        np.sqrt(variance),
+        places,
+        normals,
+        np.where(say > LEAST_SAY, 1 / (1 + np.exp(-logits)), 0.0),
+    )
 
 
 def _precision(factors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -65,12 +65,12 @@ def check_batch(batch: CheckBatch, context: CheckContext, checks: Iterable[Any])
     """Findings for each pair of a batch, by check, then what was left over."""
     findings: list[list[Finding]] = [[] for _ in batch.pairs]
     for module in sorted(checks, key=_is_asked_last):
-        rows = [i for i, own in enumerate(findings) if not _is_asked_last(module) or _open_places(own, context)]
+        rows = [i for i, own in enumerate(findings) if not _is_asked_last(module) or _open_places(own)]
         if not rows:
             continue
         asked = batch if len(rows) == len(findings) else CheckBatch([batch.pairs[i] for i in rows])
         for i, found in zip(rows, module.check(asked, context), strict=True):
-            findings[i].extend(_of_open_labels(found, findings[i], context) if _is_asked_last(module) else found)
+            findings[i].extend(_of_open_labels(found, findings[i]) if _is_asked_last(module) else found)
     for pair, own in zip(batch.pairs, findings, strict=True):
         own.extend(_unjudged(pair, own, context))
     return [combine(own) for own in findings]
@@ -81,29 +81,18 @@ def _is_asked_last(module: Any) -> bool:
     return bool(getattr(module, "ASKED_LAST", False))
 
 
-def _open_places(findings: Sequence[Finding], context: CheckContext) -> set[tuple[str, int]]:
-    """(name, item) of the labels with a place, or of the frame, that failed or abstained.
-
-    Not of what could not be looked at, nor of outlines that seem to have moved by less than half of the tolerance:
-    those only lack a proof that they kept their size, which no check that is asked last can give.
-    """
+def _open_places(findings: Sequence[Finding]) -> set[tuple[str, int]]:
+    """(name, item) of the labels with a place, or of the frame, that failed or abstained."""
     decided = (one for one in combine(findings) if one.type in GEOMETRIC and one.verdict in ("abstain", "fail"))
-    return {
-        (one.label, one.item)
-        for one in decided
-        if one.verdict == "fail"
-        or one.type in ("keypoint", "box")
-        or one.drift is None
-        or one.drift > context.tolerance(one.label) / 2
-    }
+    return {(one.label, one.item) for one in decided}
 
 
-def _of_open_labels(found: Iterable[Finding], before: Sequence[Finding], context: CheckContext) -> list[Finding]:
+def _of_open_labels(found: Iterable[Finding], before: Sequence[Finding]) -> list[Finding]:
     """The findings of labels that were open before; of those that failed already a pass alone, which contradicts.
 
     What others passed is not asked again, and what others failed keeps their measure.
     """
-    places = _open_places(before, context)
+    places = _open_places(before)
     failed = {(one.label, one.item) for one in combine(before) if one.verdict == "fail"}
     open_before = (one for one in found if (one.label, one.item) in places)
     return [one for one in open_before if one.verdict == "pass" or (one.label, one.item) not in failed]

@@ -13,7 +13,7 @@ from refinery.checks._batch import CheckBatch, shrunk
 from refinery.checks._consensus import design_of
 from refinery.checks._context import CheckContext
 from refinery.checks._matcher import RADIUS_PX, Motions, features_of, joined, motions_of
-from refinery.checks._outlines import POSITIONS
+from refinery.checks._outlines import POSITIONS, SECTORS
 from refinery.checks._overlap import AREAS, bent_iou
 from refinery.checks._things import GEOMETRIC, MIN_EXTENT_PX, Thing, own_share, things_of
 from refinery.sample import Finding, FloatArray, Label, Verdict
@@ -47,6 +47,10 @@ MOST_PARTS = 48
 AROUND_PX = 20
 """What the features of a thing's points see around them."""
 
+SIDES_HIDE = 1.6
+"""How many times as far an outline may have grown or turned as it seems to: along straight sides less is seen."""
+
+PARTS_SIGMAS = 1.645
 UNCLEAR_PX = 0.5
 FURTHER, LEAST_SIDE_PX = 2, 16
 """What is not found is looked for at this share of the resolution, where the image then still has as many px."""
@@ -140,7 +144,11 @@ def _measured(
     """Motions at a scale: images and points made smaller by it, and what was found larger again."""
     if not things:
         none, nothing = np.zeros((0, 6, 6)), np.zeros(0, np.float32)
-        return Motions(none[:, 0, :2], none[:, 0], none, nothing, nothing)
+        sectors = np.zeros((0, SECTORS, 2))
+        return Motions(
+            none[:, 0, :2], none[:, 0], none, nothing, nothing, sectors[..., 0], sectors[..., 0], sectors, sectors,
+            sectors[..., 0],
+        )  # fmt: skip
     pixels = batch.size_hw[0] * batch.size_hw[1]
     if pixels > LARGE_PX and len(things) > MOST_PARTS:
         scale = max(scale, int(np.ceil(np.sqrt(pixels / LARGE_PX))))
@@ -178,6 +186,9 @@ def _as_in_full(found: Motions, scale: int) -> Motions:
         centre=found.centre * scale + (scale - 1) / 2,
         motion=found.motion * sizes,
         covariance=found.covariance * np.outer(sizes, sizes),
+        sector_across=found.sector_across * scale,
+        sector_sigma=found.sector_sigma * scale,
+        sector_places=found.sector_places * scale,
     )
 
 
@@ -260,13 +271,17 @@ def _designs(jobs: list[_Job], moved: MovedThings) -> tuple[NDArray[np.float64],
 
 @dataclass(frozen=True, slots=True)
 class _Drifts:
-    """Of M labels: how far each moved, its bounds (M,) px, the signed move of its middle (M, 2) px, its surprise."""
+    """Of M labels: how far each moved, its bounds (M,) px, the signed move of its middle (M, 2) px, its surprise.
+
+    parts_px: (M,) upper bound of how far any part of an outline moved across it; 0 for points and boxes.
+    """
 
     px: NDArray[np.float64]
     lower_px: NDArray[np.float64]
     upper_px: NDArray[np.float64]
     shift_px: NDArray[np.float64]
     surprise: NDArray[np.float64]
+    parts_px: NDArray[np.float64]
 
 
 def _drifts(jobs: list[_Job], moved: MovedThings, context: CheckContext) -> _Drifts:
@@ -278,8 +293,21 @@ def _drifts(jobs: list[_Job], moved: MovedThings, context: CheckContext) -> _Dri
     around = motion[:, None] + scale[:, None, None] * (_draws() @ np.linalg.cholesky(covariance).swapaxes(1, 2))
     drift = _lengths(design, normals, np.concatenate((motion[:, None], around), axis=1))
     low, high = np.quantile(drift[:, 1:], (0.05, 0.95), axis=1)
+    parts = np.zeros(len(jobs))
+    if normals is not None:
+        bent = around * np.array([1.0, 1.0, *[SIDES_HIDE] * 4])
+        high = np.maximum(high, np.quantile(_lengths(design, normals, bent), 0.95, axis=1))
+        parts = _parts_px(moved.motions, chosen, scale)
     shift = (design.mean(axis=1) @ motion[..., None])[..., 0]
-    return _Drifts(drift[:, 0], low, np.maximum(high, drift[:, 0]), shift, _surprises(moved.motions, chosen, design))
+    surprises = _surprises(moved.motions, chosen, design)
+    return _Drifts(drift[:, 0], low, np.maximum(high, drift[:, 0]), shift, surprises, parts)
+
+
+def _parts_px(motions: Motions, chosen: NDArray[np.intp], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Upper bound of how far any sector that is found again moved across the outline: (M,) px."""
+    moves = np.abs(motions.sector_across[chosen])
+    upper = moves + PARTS_SIGMAS * scale[:, None] * motions.sector_sigma[chosen]
+    return np.asarray(np.where(motions.sector_shown[chosen] >= MIN_SHOWN, upper, 0.0).max(axis=1))
 
 
 def _lengths(
@@ -328,13 +356,17 @@ def _judge(label: Label, t: int, moved: MovedThings, drifts: _Drifts, k: int, co
     lower = float(drifts.lower_px[k]) if drifts.surprise[k] > limit else 0.0
     drift = max(float(drifts.px[k]), lower)
     verdict: Verdict = "fail" if lower > tolerance else "abstain"
+    parts = float(drifts.parts_px[k])
     reason = f"moved by {drift:.2f} px, but it may be up to {upper:.2f} px"
     if verdict == "fail":
         reason = f"moved by more than {tolerance:g} px"
-    elif upper <= tolerance and (doubt := _why_not_passed(label, shown)):
-        reason = doubt
+    elif upper <= tolerance and shown < MIN_SHOWN_TO_PASS:
+        reason = f"only {shown:.0%} of it is found again"
+    elif upper <= tolerance < parts:
+        reason = f"moved by {drift:.2f} px, but parts of its outline by up to {parts:.2f} px"
     elif upper <= tolerance:
         verdict, reason = "pass", ""
+    upper = max(upper, parts)
     dx, dy = drifts.shift_px[k].tolist()
     return _finding(
         label,
@@ -345,16 +377,6 @@ def _judge(label: Label, t: int, moved: MovedThings, drifts: _Drifts, k: int, co
         (round(lower, 3), round(upper, 3)),
         _iou(label, t, moved),
     )
-
-
-def _why_not_passed(label: Label, shown: float) -> str:
-    """Why a label within its tolerance is no pass; empty where it is one.
-
-    Sectors of a straight side read a turn as less than it is, so that this check alone passes no outline.
-    """
-    if shown < MIN_SHOWN_TO_PASS:
-        return f"only {shown:.0%} of it is found again"
-    return "" if label.type in ("keypoint", "box") else "it may have turned"
 
 
 def _iou(label: Label, t: int, moved: MovedThings) -> float | None:
