@@ -226,8 +226,11 @@ class InspectConfig:
     utility_limit: int = 5000
     """Synthetic samples that they are trained on, and photos that they are tested on, at most."""
     model: str = ""
-    """Run or artifact whose label probe and thresholds an audit uses (empty: no probe, calibrated on the pairs), and
+    """Run or artifact whose label probe and thresholds an audit uses (empty: see `probe`, calibrated on the pairs), and
     whose noise gives `utility` several looks of a sample (empty: the one under ./runs that refined it)."""
+    probe: bool = True
+    """Train a label probe on the synthetic labels for an audit without a model, where classes, numbers or directions
+    need one; it takes minutes."""
     max_drift: str = "1px"
     """How far a label may move in an audit, by name or unit."""
     require: str = ""

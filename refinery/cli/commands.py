@@ -326,6 +326,14 @@ def inspect(
             "--model", help="Run or artifact: its probe judges, its noise gives variants.", show_default="none"
         ),
     ] = None,
+    probe: Annotated[
+        bool | None,
+        typer.Option(
+            "--probe/--no-probe",
+            help="In an audit without a model: train a probe for classes and numbers.",
+            show_default="train",
+        ),
+    ] = None,
     max_drift: MaxDriftOption = None,
     require: RequireOption = None,
     false_alarms: FalseAlarmsOption = None,
@@ -346,7 +354,7 @@ def inspect(
     """Tell what a dataset, a run, an artifact or a refined dataset is worth."""
     options = {
         "path": path, "refined": refined, "real": real, "synthetic": synthetic, "utility": utility, "group": group,
-        "model": model, "max_drift": max_drift, "require": require, "false_alarms": false_alarms, "picture": picture,
+        "model": model, "probe": probe, "max_drift": max_drift, "require": require, "false_alarms": false_alarms, "picture": picture,
         "html": html, "limit": limit, "seed": seed,
     }  # fmt: skip
     with command(debug) as observer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from refinery.artifact import Artifact
@@ -14,6 +15,7 @@ from refinery.dataset import spread
 from refinery.errors import DatasetError, SampleError
 from refinery.formats._counting import count_samples
 from refinery.formats._source import Loose, Source
+from refinery.jobs._audit_probe import audit_probe
 from refinery.jobs._checking import (
     calibrated,
     calibration_sentence,
@@ -65,9 +67,13 @@ class Audit:
         self.carried = _has_sidecars(synthetic, refined)
 
     def run(self, model: Artifact | None, observer: Observer) -> dict[str, Any]:
-        """Calibrate on the pairs themselves, then judge every sample."""
+        """Train a probe where labels need one and no model brings it, calibrate on the pairs, then judge every sample."""
         context = open_context(self.config, read_decoys(self.synthetic), model)
         table = look_at_labels(self.synthetic, self.labels, context=context)
+        if model is None:
+            probe = audit_probe(self.synthetic, self.labels, table.labels, context, self.config, observer)
+            context = replace(context, probe=probe)
+            table = look_at_labels(self.synthetic, self.labels, context=context)
         require_known(context, table)
         observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
         pairs = spread_pairs(self.synthetic, self.images, self.labels)
