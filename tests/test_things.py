@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,10 @@ def disc_mask(name: str, x: float, y: float, radius: float) -> Label:
     return Label(name, "instance_mask", np.hypot(columns - x, rows - y) <= radius)
 
 
+def corners(places: Sequence[tuple[float, float]]) -> list[Label]:
+    return [centre("corners", x, y, item=i) for i, (x, y) in enumerate(places)]
+
+
 GROUPS = [
     ("a coin", [centre("c.center", 30, 30, 8), box("c.box", 22, 22, 38, 38), disc_mask("c.mask", 30, 30, 8)], [3]),
     ("two coins", [centre("c.center", 20, 30, 8), centre("c.center", 50, 30, 8, item=1)], [1, 1]),
@@ -42,6 +48,10 @@ GROUPS = [
     ("a box and a joint far from its middle", [box("p.box", 10, 10, 50, 50), centre("p.hand", 46, 12)], [1, 1]),
     ("a box and its middle", [box("p.box", 10, 10, 50, 50), centre("p.center", 31, 30)], [2]),
     ("a nose in the middle of a face", [box("f.box", 10, 10, 50, 50), centre("f.nose", 31, 30)], [1, 1]),
+    ("the corners of a sign", [box("box", 10, 10, 50, 50), *corners(((9, 8), (52, 10), (49, 51), (11, 47)))], [5]),
+    ("four points that cross", [box("box", 10, 10, 50, 50), *corners(((9, 8), (49, 51), (52, 10), (11, 47)))], [1] * 5),
+    ("four points in it", [box("box", 10, 10, 50, 50), *corners(((20, 20), (40, 20), (40, 40), (20, 40)))], [1] * 5),
+    ("three corners", [box("box", 10, 10, 50, 50), *corners(((9, 8), (52, 10), (49, 51)))], [1] * 4),
     ("boxes of two names that only touch", [box("a", 5, 5, 20, 20), box("b", 18, 18, 40, 40)], [1, 1]),
 ]
 

@@ -16,8 +16,7 @@ MOVED, STAYED, UNSURE = found("geometry", "fail", 1.4, 2.0), found("probe", "pas
 CASES = [
     ("geometry alone", [MOVED], "fail", "geometry"),
     ("the probe passes what geometry fails", [MOVED, STAYED], "abstain", "geometry"),
-    ("its own edges stayed", [MOVED, found("own_edges", "pass", 0.0, 0.6)], "abstain", "geometry"),
-    ("own edges grant nothing", [found("geometry", "abstain"), found("own_edges", "pass")], "abstain", "geometry"),
+    ("its thing stayed", [MOVED, found("motion", "pass", 0.0, 0.6)], "abstain", "geometry"),
     ("in the other order", [STAYED, MOVED], "abstain", "geometry"),
     ("the probe is not sure", [MOVED, UNSURE], "fail", "geometry"),
     ("the probe cannot judge", [MOVED, found("probe", "not_checkable")], "fail", "geometry"),

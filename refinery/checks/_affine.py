@@ -38,11 +38,10 @@ class OutlineMotions:
     """Motions of M outlines: u(x) = shift + linear (x - centre).
 
     support: (M,) from 0, the shift alone explains what is seen, to 1, all of the fitted scale and rotation is believed:
-    1 - (1.25 / q)^4 with q what `bend_sigmas` says. shift_px (M, 2), linear (M, 2, 2), centre (M, 2): with that much.
+    1 - (1.25 / q)^4 with q their root mean square in standard errors. shift_px (M, 2), linear (M, 2, 2), centre (M, 2):
+    with that much.
     drift_px, upper_px: (M,) of a box the move of the corner that moved most, of other outlines what 95% of it moved
     across itself at most; and its upper 95% bound, to which the turn of what a box holds adds.
-    bend_px: (M,) the same of the fitted scale and rotation alone, all of them believed. bend_sigmas: (M,) their root
-    mean square in standard errors.
     """
 
     support: NDArray[np.float64]
@@ -51,8 +50,6 @@ class OutlineMotions:
     centre: NDArray[np.float64] = field(repr=False)
     drift_px: NDArray[np.float64] = field(repr=False)
     upper_px: NDArray[np.float64] = field(repr=False)
-    bend_px: NDArray[np.float64] = field(repr=False)
-    bend_sigmas: NDArray[np.float64] = field(repr=False)
 
     def of(self, m: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Shift, linear part and centre of one motion."""
@@ -102,7 +99,7 @@ def _unknown(shift_px: NDArray[np.float64], centre: NDArray[Any]) -> OutlineMoti
     count = len(shift_px)
     none, without_end = np.zeros(count), np.full(count, np.inf)
     drift, still = np.hypot(shift_px[:, 0], shift_px[:, 1]), np.zeros((count, 2, 2))
-    return OutlineMotions(none, shift_px, still, centre.astype(np.float64), drift, without_end, none, none)
+    return OutlineMotions(none, shift_px, still, centre.astype(np.float64), drift, without_end)
 
 
 def _with(motions: OutlineMotions, places: NDArray[np.intp], known: OutlineMotions) -> OutlineMotions:
@@ -136,7 +133,7 @@ def _judged(
         bend_px = of_outline(across, bend, spread)[0]
     upper = upper + LEFT_OUT * support * bend_px
     linear = _linear(motion) / fit.radius_px[:, None, None]
-    return OutlineMotions(support, motion[:, :2], linear, fit.centre, drift, upper, bend_px, sigmas)
+    return OutlineMotions(support, motion[:, :2], linear, fit.centre, drift, upper)
 
 
 def _among(motions: tuple[int, ...]) -> NDArray[np.bool_]:

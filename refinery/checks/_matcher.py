@@ -17,17 +17,18 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from refinery.checks._consensus import PRIOR, consensus, design_of
+from refinery.checks._outlines import OFFSETS_PX, POSITIONS, SECTORS
 from refinery.checks._things import Thing
 from refinery.sample import FloatArray
 
-VERSION = 1
+VERSION = 2
 """Of the graphs: one more with every change of them, since thresholds hold for those that they were measured with."""
 
 RADIUS_PX = 5
 SIDE = 2 * RADIUS_PX + 1
 FEATURES = 16
 _THINGS_AT_ONCE = 32
-LEAST_SAY = 0.25
+LEAST_SAY, LEAST_PRECISION = 0.25, 1e-3
 _PRIOR = np.diag(np.array(PRIOR))
 
 
@@ -38,8 +39,7 @@ class Motions:
     covariance: (T, 6, 6). shown: (T,) how much of the thing is still to be seen, of what the source shows: the mean of
     its sectors' probabilities. inside: (T,) share of its points in the frame.
     sector_across: (T, K) px, how far each sector's outline moved across itself, outward; sector_sigma: (T, K) px, its
-    standard error; sector_places, sector_normals: (T, K, 2), where it was seen, from the centre, and its direction;
-    sector_shown: (T, K) probability that it is still to be seen, 0 where the source shows nothing of its own.
+    standard error; sector_shown: (T, K) probability that it is still to be seen, 0 where the source shows nothing.
     """
 
     centre: NDArray[np.float64] = field(repr=False)
@@ -49,8 +49,6 @@ class Motions:
     inside: FloatArray = field(repr=False)
     sector_across: NDArray[np.float64] = field(repr=False)
     sector_sigma: NDArray[np.float64] = field(repr=False)
-    sector_places: NDArray[np.float64] = field(repr=False)
-    sector_normals: NDArray[np.float64] = field(repr=False)
     sector_shown: NDArray[np.float64] = field(repr=False)
 
     @property
@@ -111,26 +109,27 @@ def motions_of(
     for start in range(0, len(things), _THINGS_AT_ONCE):
         part = {name: values[start : start + _THINGS_AT_ONCE] for name, values in inputs.items()}
         said.append(_session("sectors").run(None, shared | part))
-    moves, factors, logits, places = (np.concatenate([one[k] for one in said]).astype(np.float64) for k in range(4))
+    moves, factors, logits, designs = (np.concatenate([one[k] for one in said]).astype(np.float64) for k in range(4))
     precision = _precision(factors)
-    motion, information = consensus(design_of(places, np.stack), moves, precision, _PRIOR, np.linalg.solve)
+    motion, information = consensus(designs, moves, precision, _PRIOR, np.linalg.solve)
     say = inputs["counts"].reshape(*logits.shape, -1).mean(axis=2)
     shown = (say / (1 + np.exp(-logits))).sum(axis=1) / np.maximum(say.sum(axis=1), 1e-6)
     share = inside.mean(axis=(1, 2)).astype(np.float32)
-    normals = inputs["normals"].astype(np.float64).reshape(*logits.shape, -1, 2).mean(axis=2)
+    shape = (*logits.shape, POSITIONS // SECTORS, 2)
+    normals = inputs["normals"].astype(np.float64).reshape(shape).mean(axis=2)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
-    covariance = np.linalg.inv(precision + 1e-3 * np.eye(2))
-    variance = np.einsum("tki,tkij,tkj->tk", normals, covariance, normals)
+    outline = inputs["away"][:, :, OFFSETS_PX.index(0.0)].astype(np.float64).reshape(shape).mean(axis=2)
+    alone = moves - (designs @ motion[:, None, :, None])[..., 0]
+    together = (design_of(outline, np.stack) @ motion[:, None, :, None])[..., 0]
+    variance = np.einsum("tki,tkij,tkj->tk", normals, np.linalg.inv(precision + LEAST_PRECISION * np.eye(2)), normals)
     return Motions(
         centre,
         motion,
         np.linalg.inv(information),
         shown.astype(np.float32),
         share,
-        (moves * normals).sum(axis=-1),
+        ((together + alone) * normals).sum(axis=-1),
         np.sqrt(variance),
-        places,
-        normals,
         np.where(say > LEAST_SAY, 1 / (1 + np.exp(-logits)), 0.0),
     )
 

@@ -33,6 +33,11 @@ CENTRE_WORDS = frozenset(("center", "centre", "middle", "centroid"))
 A nose in the middle of a face is a thing of its own.
 """
 
+CORNERS = 4
+LEAST_SPANNED, LEAST_AROUND = 0.5, 0.5
+"""Four bare points of one name are the corners of the thing that they go round: a convex figure over half of its box,
+whose own box overlaps it by half (a turned one reaches further)."""
+
 NEAR_PX = 1.0
 """An edge of another thing is seen about this far from where its label has it."""
 
@@ -120,6 +125,7 @@ def things_of(labels: Sequence[Label], size_hw: tuple[int, int]) -> tuple[list[T
             groups.append([label])
         else:
             group.append(label)
+    groups = _with_corners(groups)
     refused = [label for label in geometric if all(label is not one for one in usable)]
     return [_thing(group[0], tuple(group), size_hw) for group in groups], refused
 
@@ -166,10 +172,67 @@ def _rank(label: Label) -> int:
     return {"polygon": 0, "instance_mask": 1, "box": 3}.get(label.type, 5)
 
 
+def _with_corners(groups: list[list[Label]]) -> list[list[Label]]:
+    """The groups, each with the bare points that are its corners."""
+    larger = [group for group in groups if not _is_bare(group)]
+    alone = [group for group in groups if _is_bare(group)]
+    if not larger or len(alone) < CORNERS:
+        return groups
+    points = [group[0] for group in alone]
+    corner_of = _corners_of(points, larger)
+    for i, g in corner_of.items():
+        larger[g].append(points[i])
+    return larger + [group for i, group in enumerate(alone) if i not in corner_of]
+
+
+def _is_bare(group: Sequence[Label]) -> bool:
+    """Whether a group is one point of which nothing but the place is known."""
+    return len(group) == 1 and group[0].type == "keypoint" and not group[0].extent_px
+
+
+def _corners_of(labels: Sequence[Label], groups: Sequence[Sequence[Label]]) -> dict[int, int]:
+    """Index of a label -> that of the group whose corner it is: each fourth of the bare points of one name."""
+    named: dict[str, list[int]] = {}
+    for i in sorted(range(len(labels)), key=lambda i: labels[i].item):
+        if labels[i].type == "keypoint" and not labels[i].extent_px:
+            named.setdefault(labels[i].name, []).append(i)
+    corner_of: dict[int, int] = {}
+    for members in named.values():
+        for start in range(0, len(members) - len(members) % CORNERS, CORNERS):
+            four = members[start : start + CORNERS]
+            places = np.stack([np.asarray(labels[i].value, np.float64) for i in four])
+            for g, group in enumerate(groups):
+                if _prefix(group[0]) == _prefix(labels[four[0]]) and _goes_round(places, box_of(group[0])):
+                    corner_of |= dict.fromkeys(four, g)
+                    break
+    return corner_of
+
+
+def _goes_round(places: NDArray[np.float64], box: NDArray[Any] | None) -> bool:
+    """Whether four points (4, 2), one after the other, go round what lies in a box."""
+    if box is None:
+        return False
+    side = np.roll(places, -1, axis=0) - places
+    after = np.roll(side, -1, axis=0)
+    turns = side[:, 0] * after[:, 1] - side[:, 1] * after[:, 0]
+    around = np.concatenate((places.min(axis=0), places.max(axis=0)))
+    area = (
+        abs(float((places[:, 0] * np.roll(places, -1, 0)[:, 1] - places[:, 1] * np.roll(places, -1, 0)[:, 0]).sum()))
+        / 2
+    )
+    convex = bool((turns > 0).all() or (turns < 0).all())
+    return convex and area >= LEAST_SPANNED * float(np.prod(box[2:] - box[:2])) and _iou(box, around) >= LEAST_AROUND
+
+
+def _prefix(label: Label) -> str:
+    """What stands before the last dot of a label's name."""
+    return label.name.rpartition(".")[0]
+
+
 def _describe_one_thing(first: Label, label: Label) -> bool:
     if "semantic_mask" in (first.type, label.type) or first.item != label.item:
         return False
-    if first.name.rpartition(".")[0] != label.name.rpartition(".")[0]:
+    if _prefix(first) != _prefix(label):
         return False
     whole = box_of(first)
     if whole is None:

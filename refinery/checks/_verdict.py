@@ -11,7 +11,7 @@ from refinery.checks._context import CheckContext
 from refinery.checks._things import IMAGE_LABEL
 from refinery.sample import LABEL_TYPES, Finding, Verdict
 
-_DISPUTES = ("probe", "own_edges", "motion")
+_DISPUTES = ("probe", "motion")
 """Checks whose pass takes a fail of geometry back to abstain."""
 
 _SEVERITY: tuple[Verdict, ...] = ("fail", "abstain", "pass", "not_checkable")
@@ -22,8 +22,8 @@ def combine(findings: Sequence[Finding]) -> list[Finding]:
 
     fail: a check says so. pass: none does, and one that grants a pass (GRANTS of its module) found the drift within the
     tolerance. abstain: none of those, and one was not sure; or geometry alone says so, and the probe or `motion` passes
-    it or `own_edges` contradicts it, which know a thing from what lies over it. Otherwise not_checkable. Among equals
-    the finding that says most decides: the highest lower bound of the drift, then the lowest upper one.
+    it, which know a thing from what lies over it. Otherwise not_checkable. Among equals the finding that says most
+    decides: the highest lower bound of the drift, then the lowest upper one.
     """
     by_label: dict[tuple[str, int], list[Finding]] = {}
     for finding in findings:

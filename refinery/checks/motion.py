@@ -47,7 +47,7 @@ MOST_PARTS = 48
 AROUND_PX = 20
 """What the features of a thing's points see around them."""
 
-SIDES_HIDE = 1.6
+SIDES_HIDE = 1.3
 """How many times as far an outline may have grown or turned as it seems to: along straight sides less is seen."""
 
 PARTS_SIGMAS = 1.645
@@ -144,11 +144,8 @@ def _measured(
     """Motions at a scale: images and points made smaller by it, and what was found larger again."""
     if not things:
         none, nothing = np.zeros((0, 6, 6)), np.zeros(0, np.float32)
-        sectors = np.zeros((0, SECTORS, 2))
-        return Motions(
-            none[:, 0, :2], none[:, 0], none, nothing, nothing, sectors[..., 0], sectors[..., 0], sectors, sectors,
-            sectors[..., 0],
-        )  # fmt: skip
+        sectors = np.zeros((0, SECTORS))
+        return Motions(none[:, 0, :2], none[:, 0], none, nothing, nothing, sectors, sectors, sectors)
     pixels = batch.size_hw[0] * batch.size_hw[1]
     if pixels > LARGE_PX and len(things) > MOST_PARTS:
         scale = max(scale, int(np.ceil(np.sqrt(pixels / LARGE_PX))))
@@ -188,7 +185,6 @@ def _as_in_full(found: Motions, scale: int) -> Motions:
         covariance=found.covariance * np.outer(sizes, sizes),
         sector_across=found.sector_across * scale,
         sector_sigma=found.sector_sigma * scale,
-        sector_places=found.sector_places * scale,
     )
 
 

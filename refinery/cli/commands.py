@@ -354,8 +354,8 @@ def inspect(
     """Tell what a dataset, a run, an artifact or a refined dataset is worth."""
     options = {
         "path": path, "refined": refined, "real": real, "synthetic": synthetic, "utility": utility, "group": group,
-        "model": model, "probe": probe, "max_drift": max_drift, "require": require, "false_alarms": false_alarms, "picture": picture,
-        "html": html, "limit": limit, "seed": seed,
+        "model": model, "probe": probe, "max_drift": max_drift, "require": require,
+        "false_alarms": false_alarms, "picture": picture, "html": html, "limit": limit, "seed": seed,
     }  # fmt: skip
     with command(debug) as observer:
         from refinery.jobs.inspect import inspect as run

@@ -67,7 +67,7 @@ class Audit:
         self.carried = _has_sidecars(synthetic, refined)
 
     def run(self, model: Artifact | None, observer: Observer) -> dict[str, Any]:
-        """Train a probe where labels need one and no model brings it, calibrate on the pairs, then judge every sample."""
+        """Train a probe where labels need one and no model brings it, calibrate on the pairs, judge every sample."""
         context = open_context(self.config, read_decoys(self.synthetic), model)
         table = look_at_labels(self.synthetic, self.labels, context=context)
         if model is None:

@@ -12,7 +12,7 @@ from refinery.matcher.network import FEATURES, SIDE, Features, Sectors
 from refinery.onnx_graph import exported
 
 SECTOR_INPUTS = ["source", "refined", "source_at", "refined_at", "steps", "counts", "away", "normals", "is_area"]
-SECTOR_OUTPUTS = ["moves", "factors", "shown", "places"]
+SECTOR_OUTPUTS = ["moves", "factors", "shown", "designs"]
 
 
 def write_graphs(features: Features, sectors: Sectors, folder: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from refinery.checks._consensus import design_of
 from refinery.checks._outlines import OFFSETS_PX, POSITIONS, SECTORS
 
 RADIUS_PX = 5
@@ -20,6 +21,9 @@ SIDE = 2 * RADIUS_PX + 1
 FEATURES = 16
 GRADIENTS = 2
 NEIGHBOURS = 0.3
+FLAT, ALONG = 0.02, 0.1
+"""Squared gradient at which a point speaks half as loud; and what it says along its edge, of what it says across."""
+
 _LOCAL_PX = 13
 
 
@@ -103,7 +107,11 @@ class Sectors(nn.Module):
         normals: Tensor,
         is_area: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Per sector: moves (T, K, 2) px, precision factors (T, K, 3), logits of being shown (T, K), places (T, K, 2).
+        """Of K sectors: moves (T, K, 2) px, precision factors (T, K, 3), logits of being shown (T, K), designs.
+
+        A design (T, K, 2, 6) says what a motion of the thing moves the sector's peak by. A point sees the move across
+        its edge alone (the aperture problem), so that on an arc that grows the peak moves further than the arc's middle
+        does, and on one that turns not at all: the least squares of its points, each weighted by its own gradient.
 
         source (P, 18), refined (Q, 16): features of all images, channels last, the refined ones padded by RADIUS_PX.
         source_at, refined_at (T, L, O) int64: rows of the points in them (in the refined of the move (-R, -R)).
@@ -139,9 +147,28 @@ class Sectors(nn.Module):
         factors = torch.cat((said[..., :2].clamp(-5, 3).exp(), said[..., 2:3]), -1)
         # A sector without any point that counts has no say.
         factors = factors * (mass / (mass + 0.05))[..., None]
-        # A map of sectors with their neighbours shows the move of the middle of them all.
-        places = _with_neighbours((away * weights[..., None]).reshape(*shape, 2).sum(2)) / around_mass
-        return moves, factors, said[..., 3], places
+        return moves, factors, said[..., 3], _designs(away, gradient, weights)
+
+
+def _designs(away: Tensor, gradient: Tensor, weights: Tensor) -> Tensor:
+    """Least squares of what the points (T, L, O) of each sector and of those beside it say: (T, K, 2, 6)."""
+    square = (gradient**2).sum(-1)
+    sure = weights / (square + FLAT)
+    xx = sure * gradient[..., 0] ** 2 + ALONG * weights
+    yy = sure * gradient[..., 1] ** 2 + ALONG * weights
+    xy = sure * gradient[..., 0] * gradient[..., 1]
+    design = design_of(away, torch.stack)
+    across, down = design[..., 0, :], design[..., 1, :]
+    said = torch.stack(
+        (xx[..., None] * across + xy[..., None] * down, xy[..., None] * across + yy[..., None] * down), -2
+    )
+    sums = torch.cat((torch.stack((xx, xy, yy), -1), said.flatten(3)), -1)
+    sums = _with_neighbours(sums.reshape(-1, SECTORS, POSITIONS // SECTORS * len(OFFSETS_PX), 15).sum(2))
+    xx, xy, yy = sums[..., 0] + 1e-4, sums[..., 1], sums[..., 2] + 1e-4
+    first, second = sums[..., 3:9], sums[..., 9:]
+    share = 1 / (xx * yy - xy * xy)
+    rows = (yy[..., None] * first - xy[..., None] * second, xx[..., None] * second - xy[..., None] * first)
+    return torch.stack(rows, -2) * share[..., None, None]
 
 
 def _with_neighbours(sectors: Tensor) -> Tensor:

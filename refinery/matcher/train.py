@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from refinery.checks._consensus import PRIOR, consensus, design_of
+from refinery.checks._consensus import PRIOR, consensus
 from refinery.checks._outlines import POSITIONS, SECTORS
 from refinery.matcher.export import write_graphs
 from refinery.matcher.network import FEATURES, RADIUS_PX, SIDE, Features, Sectors
@@ -62,10 +62,9 @@ class Matcher(nn.Module):
             scenes.normals,
             scenes.is_area,
         )
-        moves, factors, _, places = said
+        moves, factors, _, designs = said
         prior = torch.diag(torch.tensor(PRIOR))
-        design = design_of(places, torch.stack)
-        return (*consensus(design, moves, precision_of(factors), prior, torch.linalg.solve), *said)
+        return (*consensus(designs, moves, precision_of(factors), prior, torch.linalg.solve), *said)
 
 
 def rows_of(points_xy: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,13 +91,13 @@ def loss_of(said: tuple[Tensor, ...], scenes: SceneBatch) -> tuple[Tensor, Tenso
     something to be found, and cross-entropy of what is still shown. Of a thing that is gone the true motion is drawn at
     random, so that the best the network can say is that it does not know.
     """
-    motion, precision, moves, factors, logits, places = said
+    motion, precision, moves, factors, logits, designs = said
     error = scenes.motion - motion
     together = (_minus_log_likelihood(error, precision, FREEDOM_TOGETHER) / 6).mean()
     there = (scenes.still_shown.mean(1) > 0.2).float()
     shift_px = error[:, :2].norm(dim=1)
     whole = ((shift_px**2 + 1e-3).sqrt() * there).mean()
-    true = (design_of(places, torch.stack) @ scenes.motion[:, None, :, None])[..., 0].detach()
+    true = (designs @ scenes.motion[:, None, :, None])[..., 0].detach()
     shown, still = _by_sector(scenes.shown), (_by_sector(scenes.still_shown) > 0.5).float()
     alone = _minus_log_likelihood(true - moves, precision_of(factors) + 0.01 * torch.eye(2), FREEDOM_ALONE) * shown
     pulled = ((true - moves).pow(2).sum(-1) + 0.01).sqrt() * shown * still
