@@ -1,0 +1,224 @@
+"""Why images are pictures to refine or maps to carry: the rules, in order, each with the reason that is printed.
+
+Names speak first, pixels second, what stands beside third; where they disagree, the images are in doubt, and a person is
+asked. A map that is taken for a picture is overwritten; a picture that is taken for a map is only not refined, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Literal
+
+from refinery.pictures.choice import Choice
+from refinery.pictures.family import Family, Place
+from refinery.pictures.sensor_words import STRONG_PICTURES, without_sensor
+
+Kind = Literal["picture", "map", "doubt"]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A family of images and what its files look like.
+
+    looks: of each file that was looked at, what makes it look like a map, or "" for a render or photo.
+    named: the layout's own names say already that these are maps (`0001_mask.png` beside `0001.png`).
+    lossy: stored as JPEG, as maps never are.
+    """
+
+    family: Family
+    looks: tuple[str, ...] = ()
+    named: bool = False
+    lossy: bool = False
+
+    @property
+    def map_look(self) -> str:
+        """What makes most of its files look like maps; empty where they look like renders or photos."""
+        maps = [look for look in self.looks if look]
+        return max(set(maps), key=maps.count) if maps and 2 * len(maps) >= len(self.looks) else ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a family was taken for, and why. likely: what it is where it is in doubt and nobody is asked."""
+
+    family: Family
+    kind: Kind
+    reason: str
+    likely: Literal["picture", "map"]
+
+    def line(self) -> str:
+        """For a person: `rgb/*.png: 1,000 pictures, because ...`."""
+        what = {"picture": "picture", "map": "map", "doubt": "image"}[self.kind]
+        count = f"{self.family.count:,} {what}{'s' * (self.family.count != 1)}"
+        return f"{self.family.glob()}: {count}{' in doubt' * (self.kind == 'doubt')}, because {self.reason}"
+
+
+def judge(families: Sequence[Looked]) -> list[Verdict]:
+    """What each family of a dataset is. In the order given."""
+    return _Judging(families).verdicts()
+
+
+@dataclass
+class _Judging:
+    families: Sequence[Looked]
+    known: list[Looked] = field(default_factory=list)
+    """Pictures for sure: called so, and their files look so."""
+
+    def verdicts(self) -> list[Verdict]:
+        called = [one for one in self.families if one.family.sense == "picture" and not one.named]
+        self.known = [one for one in called if not one.map_look] or called
+        return [self._verdict(one) for one in self.families]
+
+    def _verdict(self, one: Looked) -> Verdict:
+        family, look, words = one.family, one.map_look, one.family.words
+        called = f"called {_listed(words)}"
+        if one.named:
+            return _map(family, "their names go on after those of pictures beside them, with what they are")
+        if family.sense == "picture":
+            return self._called_picture(one, called)
+        if family.sense == "":
+            return self._unnamed(one)
+        beside = self._beside(one, self.known)
+        unnamed = self._beside(one, [each for each in self.families if each.family.sense == "" and not each.map_look])
+        if look:
+            if self.known or unnamed or family.sense == "map" or self._has_renders():
+                return _map(family, f"they are {called} and look like maps ({look})")
+            return _doubt(family, f"they are {called}, but look like maps ({look})", "picture")
+        if family.sense == "both" and self._ends_strongly(family):
+            if not self.known or self._lies_apart(one):
+                return _picture(family, f"they are {called} and look like renders or photos")
+            return _doubt(family, f"they are {called} and look like renders, in a folder for maps", "map")
+        if self.known or unnamed:
+            anchor = (beside or unnamed or self.known)[0].family.glob()
+            if not family.may_be_classes:
+                if beside or self.known or self._goes_on(one, unnamed):
+                    return _map(family, f"they are {called}, and the pictures are in {anchor}")
+                return _doubt(family, f"they are {called}, but look like renders or photos", "map")
+            if self._goes_on(one, [*beside, *unnamed]):
+                return _map(family, f"they are {called} beside {anchor}, under the same names")
+            if not self.known or one.lossy:
+                return _picture(family, f"they look like renders or photos ({_listed(words)} may be a class)")
+            return _doubt(family, f"they are {called} beside {anchor}, but look like renders or photos", "map")
+        if family.may_be_classes or one.lossy:
+            return _picture(family, f"they look like renders or photos ({_listed(words)} may be a class)")
+        return _doubt(family, f"they are {called}, but look like renders or photos", "picture")
+
+    def _called_picture(self, one: Looked, called: str) -> Verdict:
+        if not one.map_look:
+            return _picture(one.family, f"they are {called} and look like renders or photos")
+        doubt = f"they are {called}, but look like maps ({one.map_look})"
+        if self._has_renders() or one.map_look not in _TOYS:
+            return _doubt(one.family, doubt, "map" if self._has_renders() else "picture")
+        return _picture(one.family, f"they are {called}, though they look plain ({one.map_look})")
+
+    def _unnamed(self, one: Looked) -> Verdict:
+        family = one.family
+        beside = [each for each in self._beside(one, self.families) if not each.map_look and not each.named]
+        if one.map_look:
+            if beside:
+                return _map(family, f"they look like maps ({one.map_look}) of {beside[0].family.glob()}")
+            return _doubt(
+                family, f"they look like maps ({one.map_look})", "map" if self._has_renders() else "picture"
+            )
+        known = [each for each in self._beside(one, self.known) if each.family.place.folder != family.place.folder]
+        if known:
+            return _doubt(
+                family, f"they look like renders, but {known[0].family.glob()} has pictures of these names", "map"
+            )
+        return _picture(family, "they look like renders or photos")
+
+    def _has_renders(self) -> bool:
+        """Whether any family that may be pictures looks so."""
+        return any(one.looks and not one.map_look and one.family.sense in ("", "picture") for one in self.families)
+
+    def _beside(self, one: Looked, others: Sequence[Looked]) -> list[Looked]:
+        """The others that have images of the same names, in the same place or in one folder's distance."""
+        return [other for other in others if other is not one and _share_frames(one.family, other.family)]
+
+    def _goes_on(self, one: Looked, others: Sequence[Looked]) -> bool:
+        """Whether the names are those of another family with a word for a map added: `depth_front` beside `front`."""
+        own = canonical(one.family.place.folder)
+        return any(canonical(other.family.place.folder) == own for other in others)
+
+    def _ends_strongly(self, family: Family) -> bool:
+        last = family.place.folder.rpartition("/")[2].lower()
+        return last in STRONG_PICTURES and not any(word not in STRONG_PICTURES for word in family.place.words)
+
+    def _lies_apart(self, one: Looked) -> bool:
+        """Whether no known picture has images of the same names."""
+        return not self._beside(one, self.known)
+
+
+_TOYS = ("few flat colours", "16 bits or more a value")
+"""Looks that real pictures have too: drawn shapes, thermal and medical images."""
+
+
+def answers(verdicts: Sequence[Verdict]) -> list[Choice]:
+    """What a person may mean where something is in doubt, likeliest first."""
+    doubted = [one for one in verdicts if one.kind == "doubt"]
+    likely = choice_of([replace(one, kind=one.likely) for one in verdicts if one.kind != "map"], verdicts)
+    turned = {"picture": "map", "map": "picture"}
+    other: list[Verdict] = [
+        replace(one, kind=turned[one.likely]) if one in doubted else one  # type: ignore[arg-type]
+        for one in verdicts
+    ]
+    second = choice_of([one for one in other if one.kind != "map"], verdicts)
+    return [choice for choice in (likely, second) if choice.images]
+
+
+def choice_of(pictures: Sequence[Verdict], verdicts: Sequence[Verdict]) -> Choice:
+    """The globs that refine these pictures and nothing else."""
+    wanted = [one.family for one in pictures if one.kind == "picture"]
+    images = tuple(family.glob() for family in wanted)
+    chosen, places = Choice(images), [family.place for family in wanted]
+    others = [one.family for one in verdicts if one.family.place not in places]
+    maps = tuple(each.glob() for each in others if any(chosen.says(path) == "picture" for path in each.paths))
+    return Choice(images, maps)
+
+
+def canonical(folder: str) -> str:
+    """A folder without the words for sensors in its path, and without what they leave empty."""
+    return "/".join(part for part in map(without_sensor, folder.split("/")) if part)
+
+
+def _share_frames(one: Family, other: Family) -> bool:
+    own, others = one.place, other.place
+    if not (one.stems & other.stems - {""}) and not (one.stems == other.stems == {""}):
+        return False
+    if canonical(own.folder) == canonical(others.folder):
+        return True
+    first, second = PurePosixPath(own.folder).parts, PurePosixPath(others.folder).parts
+    if len(first) == len(second):
+        return sum(a != b for a, b in zip(first, second, strict=True)) <= 1
+    return False
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " ".join(dict.fromkeys(words))
+
+
+def _picture(family: Family, reason: str) -> Verdict:
+    return Verdict(family, "picture", reason, "picture")
+
+
+def _map(family: Family, reason: str) -> Verdict:
+    return Verdict(family, "map", reason, "map")
+
+
+def _doubt(family: Family, reason: str, likely: Literal["picture", "map"]) -> Verdict:
+    return Verdict(family, "doubt", reason, likely)
+
+
+def said(verdict: Verdict, choice: Choice) -> Verdict:
+    """The verdict as the user has it, where the choice says anything of the family."""
+    says = {choice.says(path) for path in verdict.family.paths} - {""}
+    if "picture" in says:
+        return _picture(verdict.family, "--images says so")
+    return _map(verdict.family, "--images and --maps say so") if says else verdict
+
+
+def likely_pictures(verdicts: Sequence[Verdict]) -> dict[Place, bool]:
+    """Of each place whether its images are pictures, doubts taken as is likeliest."""
+    return {one.family.place: one.likely == "picture" for one in verdicts}
