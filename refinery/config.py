@@ -39,6 +39,12 @@ class TrainConfig:
     """Folder or HDF5 file of real images; needs no labels."""
     synthetic: str = ""
     """Folder or HDF5 file of rendered images, with their sidecars; as an option also a simulator: `COMMAND |`."""
+    images: tuple[str, ...] = ()
+    """Globs of the images to refine, such as "rgb*/**"; all others are carried. Empty: found out, and asked in doubt."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are never refined, such as "depth*/**"."""
+    yes: bool = False
+    """Where it is in doubt which images are pictures, take the likeliest answer instead of asking."""
     out: str = ""
     """Run folder; empty: runs/METHOD-DATE-TIME."""
     method: str = "simgan"
@@ -136,6 +142,12 @@ class RefineConfig:
 
     source: str = ""
     """Folder, HDF5 file, tar archive or folder of those to refine; `-`: standard input; `s3://...`: archives there."""
+    images: tuple[str, ...] = ()
+    """Globs of the images to refine, such as "rgb*/**"; all others are carried. Empty: found out, and asked in doubt."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are never refined, such as "depth*/**"."""
+    yes: bool = False
+    """Where it is in doubt which images are pictures, take the likeliest answer instead of asking."""
     out: str = ""
     """Folder for the refined dataset; `-`: a tar archive to standard output; `s3://...`: archives there."""
     model: str = ""
@@ -215,6 +227,10 @@ class InspectConfig:
     """Real images to compare with."""
     synthetic: str = ""
     """Source of a refined dataset, to audit its labels against."""
+    images: tuple[str, ...] = ()
+    """Globs of the images that are pictures, as refine takes them."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are maps, as refine takes them."""
     utility: str = ""
     """Labelled real photos: small models trained on synthetic, refined and mixed images are tested on them."""
     group: str = ""

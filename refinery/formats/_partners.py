@@ -121,7 +121,9 @@ class Partners:
                 found.inner.append(name)
             if base:
                 found.of_base.setdefault(base, []).append(name)
-            if (name.lower() in PICTURE_FOLDERS or sense_of(sensor_words(name)) == "picture") and self._tree.enters(join(path, name)):
+            if (name.lower() in PICTURE_FOLDERS or sense_of(sensor_words(name)) == "picture") and self._tree.enters(
+                join(path, name)
+            ):
                 found.pictures.append(name)
         found.pictures.sort(key=_preference)
         return found

@@ -22,6 +22,8 @@ from refinery.errors import DatasetError
 from refinery.formats._files import Files
 from refinery.formats._stamp import Stamp
 from refinery.image import Decoded
+from refinery.pictures.choice import Choice
+from refinery.pictures.rules import Verdict
 from refinery.sample import Sample
 
 
@@ -82,6 +84,17 @@ class Skipping(Protocol):
 
     def samples_at(self, indices: Sequence[int]) -> Iterator[Sample]:
         """The samples at these places among all samples, counted from 0; increasing."""
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """What a layout offers beside `Source` that decides which of its images are pictures: all but a stream's rest."""
+
+    def verdicts(self) -> Sequence[Verdict]:
+        """What each family of images was taken for, and why."""
+
+    def chosen(self, choice: Choice) -> Source:
+        """The same dataset, where the user says which images are pictures."""
 
 
 class IntoFiles(Protocol):

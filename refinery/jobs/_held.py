@@ -13,6 +13,7 @@ from refinery.config import TrainConfig
 from refinery.dataset import open_dataset
 from refinery.errors import UsageError
 from refinery.formats._source import Source
+from refinery.pictures.choice import Choice
 
 
 class Held:
@@ -54,7 +55,8 @@ class Held:
         if paired and (self.config.balance_real != "none" or is_stream(self.config.synthetic)):
             raise UsageError("paired training takes folders and draws partners together: no simulator, no balance_real")
         if not is_stream(self.config.synthetic):
-            return open_dataset(Path(self.config.synthetic))
+            choice = Choice(self.config.images, self.config.maps)
+            return open_dataset(Path(self.config.synthetic), choice=choice, asks=not self.config.yes)
         self._run_simulator(least)
         return open_dataset(self.folder.simulated)
 

@@ -119,9 +119,7 @@ class _Judging:
         if one.map_look:
             if beside:
                 return _map(family, f"they look like maps ({one.map_look}) of {beside[0].family.glob()}")
-            return _doubt(
-                family, f"they look like maps ({one.map_look})", "map" if self._has_renders() else "picture"
-            )
+            return _doubt(family, f"they look like maps ({one.map_look})", "map" if self._has_renders() else "picture")
         known = [each for each in self._beside(one, self.known) if each.family.place.folder != family.place.folder]
         if known:
             return _doubt(
