@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery.errors import DatasetError, LabelError, SampleError
-from refinery.formats._hdf5_layout import MAX_VALUES, ImageSet, image_sets, names_of, why_refused
+from refinery.formats._hdf5_kinds import sets_and_verdicts
+from refinery.formats._hdf5_layout import MAX_VALUES, ImageSet, names_of, why_refused
 from refinery.formats._problems import reason
 from refinery.image import MAX_PIXELS
+from refinery.pictures.choice import EVERYTHING, Choice
+from refinery.pictures.rules import Verdict
 
 FILES_REMEMBERED = 256
 PARENTS_KEPT = 16
@@ -48,12 +51,21 @@ def _open_locked_or_not(path: Path) -> h5py.File:
 class Hdf5Reader:
     """All reading goes through one lock, as HDF5 itself works one call at a time."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, choice: Choice = EVERYTHING) -> None:
         self.root = root
+        self._choice = choice
         self._lock = threading.RLock()
         self._open: tuple[str, h5py.File] | None = None
         self._parents: dict[str, h5py.Group | h5py.Dataset] = {}
-        self.image_sets = lru_cache(FILES_REMEMBERED)(self._image_sets)
+        self._judged = lru_cache(FILES_REMEMBERED)(self._judge)
+
+    def image_sets(self, path: str) -> tuple[ImageSet, ...]:
+        """The sets of pictures of a file. Raises DatasetError."""
+        return self._judged(path)[0]
+
+    def verdicts(self, path: str) -> tuple[Verdict, ...]:
+        """What each family of images of a file was taken for. Raises DatasetError."""
+        return self._judged(path)[1]
 
     def names(self, path: str, inside: str) -> list[str]:
         """Names in a group or rows of a stack, in order."""
@@ -97,10 +109,10 @@ class Hdf5Reader:
                 self._open[1].close()
                 self._open = None
 
-    def _image_sets(self, path: str) -> tuple[ImageSet, ...]:
+    def _judge(self, path: str) -> tuple[tuple[ImageSet, ...], tuple[Verdict, ...]]:
         with self._lock:
             try:
-                return tuple(image_sets(self._file(path)))
+                return sets_and_verdicts(self._file(path), path, self._choice)
             except (OSError, KeyError, ValueError, RuntimeError) as error:
                 raise DatasetError(f"{self.root / path}: damaged HDF5 file; copy or write it again") from error
 

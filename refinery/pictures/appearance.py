@@ -47,7 +47,7 @@ def appearance_of_pixels(pixels: NDArray[Any]) -> str:
     top, left = (max(0, (side - SEEN_PX) // 2) for side in pixels.shape[:2])
     pixels = pixels[top : top + SEEN_PX, left : left + SEEN_PX]
     if pixels.dtype != np.uint8:
-        return "" if pixels.shape[2] == 3 and pixels.dtype.kind == "f" else "16 bits or more a value"
+        return _of_deep_pixels(pixels)
     if is_label_map(pixels):
         return "few flat colours"
     if pixels.shape[2] < 3:
@@ -57,6 +57,16 @@ def appearance_of_pixels(pixels: NDArray[Any]) -> str:
     if is_normals(pixels):
         return "directions encoded in R, G, B"
     return "an empty colour channel" if has_empty_channel(pixels) else ""
+
+
+def _of_deep_pixels(pixels: NDArray[Any]) -> str:
+    """Float pixels in three channels may be a render of high range, but not one of vectors of length 1."""
+    if pixels.shape[2] < 3 or pixels.dtype.kind != "f":
+        return "16 bits or more a value"
+    lengths = np.linalg.norm(np.nan_to_num(pixels.astype(np.float32)), axis=2)
+    lengths = lengths[lengths > 0]
+    unit = len(lengths) and (np.abs(lengths - 1) < UNIT_TOLERANCE).mean() >= UNIT_SHARE
+    return "directions in three numbers" if unit else ""
 
 
 def is_label_map(pixels: NDArray[np.uint8]) -> bool:

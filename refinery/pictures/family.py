@@ -77,11 +77,12 @@ class Family:
         """A glob that is about these images."""
         place, name = self.place, "*"
         if place.words:
-            name = _about_words(_parted(self.paths[0].rpartition("/")[2])[0])
+            last = self.paths[0].rpartition("/")[2]
+            name = _about_words(_parted(last)[0] if place.suffix else last)
         elif place.ending:
             name = f"*{place.ending}"
-        suffix = self.paths[0].rpartition(".")[2]
-        return f"{place.folder}/{name}.{suffix}" if place.folder else f"/{name}.{suffix}"
+        dot, suffix = self.paths[0].rpartition(".")[1:] if place.suffix else ("", "")
+        return f"{place.folder}/{name}{dot}{suffix}" if place.folder else f"/{name}{dot}{suffix}"
 
 
 class Families:
