@@ -39,12 +39,6 @@ class TrainConfig:
     """Folder or HDF5 file of real images; needs no labels."""
     synthetic: str = ""
     """Folder or HDF5 file of rendered images, with their sidecars; as an option also a simulator: `COMMAND |`."""
-    images: tuple[str, ...] = ()
-    """Globs of the images to refine, such as "rgb*/**"; all others are carried. Empty: found out, and asked in doubt."""
-    maps: tuple[str, ...] = ()
-    """Globs of images that are never refined, such as "depth*/**"."""
-    yes: bool = False
-    """Where it is in doubt which images are pictures, take the likeliest answer instead of asking."""
     out: str = ""
     """Run folder; empty: runs/METHOD-DATE-TIME."""
     method: str = "simgan"
@@ -107,6 +101,12 @@ class TrainConfig:
     """How long a distributed run waits for its other processes to begin."""
     match_real: int = 0
     """For each synthetic image of a batch take the most similar in layout of this many drawn real ones; 0: any."""
+    images: tuple[str, ...] = ()
+    """Globs of the images to refine, such as "rgb*/**"; others are carried. Empty: found out, or asked."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are never refined, such as "depth*/**"."""
+    yes: bool = False
+    """Where it is in doubt which images are pictures, take the likeliest answer instead of asking."""
 
     def __post_init__(self) -> None:
         require_at_least(
@@ -142,12 +142,6 @@ class RefineConfig:
 
     source: str = ""
     """Folder, HDF5 file, tar archive or folder of those to refine; `-`: standard input; `s3://...`: archives there."""
-    images: tuple[str, ...] = ()
-    """Globs of the images to refine, such as "rgb*/**"; all others are carried. Empty: found out, and asked in doubt."""
-    maps: tuple[str, ...] = ()
-    """Globs of images that are never refined, such as "depth*/**"."""
-    yes: bool = False
-    """Where it is in doubt which images are pictures, take the likeliest answer instead of asking."""
     out: str = ""
     """Folder for the refined dataset; `-`: a tar archive to standard output; `s3://...`: archives there."""
     model: str = ""
@@ -184,6 +178,12 @@ class RefineConfig:
     """Read and hash input and output again; otherwise files of the same size and times count as unchanged."""
     exit_zero: bool = False
     """Exit with 0, not 3, where samples failed their label check or were rejected: for schedulers that know only 0."""
+    images: tuple[str, ...] = ()
+    """Globs of the images to refine, such as "rgb*/**"; others are carried. Empty: found out, or asked."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are never refined, such as "depth*/**"."""
+    yes: bool = False
+    """Where it is in doubt which images are pictures, take the likeliest answer instead of asking."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")
@@ -227,10 +227,6 @@ class InspectConfig:
     """Real images to compare with."""
     synthetic: str = ""
     """Source of a refined dataset, to audit its labels against."""
-    images: tuple[str, ...] = ()
-    """Globs of the images that are pictures, as refine takes them."""
-    maps: tuple[str, ...] = ()
-    """Globs of images that are maps, as refine takes them."""
     utility: str = ""
     """Labelled real photos: small models trained on synthetic, refined and mixed images are tested on them."""
     group: str = ""
@@ -258,6 +254,10 @@ class InspectConfig:
     """Images a side for realism."""
     seed: int = 0
     """Which real images form which half, which samples an audit is calibrated on."""
+    images: tuple[str, ...] = ()
+    """Globs of the images that are pictures, as refine takes them."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are maps, as refine takes them."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")

@@ -261,5 +261,8 @@ def _no_images(path: Path, source: Source | None = None) -> str:
         return f"{path}: the folder is empty; expected images ({', '.join(SUFFIXES)})"
     found = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common(4))
     if source and any(suffix in SUFFIXES for suffix in counts):
-        return f"{path}: no images to refine (found {found}); all of them look like masks, depth or label images; --images GLOB says otherwise"
+        return (
+            f"{path}: no images to refine (found {found}); all of them look like masks, depth or label images; "
+            "--images GLOB says otherwise"
+        )
     return f"{path}: no images in it (found {found}); expected {', '.join(SUFFIXES)}, or HDF5 files"

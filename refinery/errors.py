@@ -36,7 +36,7 @@ class ConfigError(UsageError):
     """A TOML key, a value or an option that is not understood."""
 
 
-class PicturesInDoubt(UsageError):
+class PicturesInDoubt(UsageError):  # noqa: N818  # a question, not a mistake
     """Which images of a dataset are pictures to refine, and which are maps to carry, has to be said by a person.
 
     candidates: a line about each family of images in doubt. answers: what a person may mean, likeliest first, each as

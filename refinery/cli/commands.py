@@ -145,7 +145,8 @@ def train(
     options = {
         "real": real, "synthetic": synthetic, "out": out, "method": method, "preset": preset,
         "steps": steps, "minutes": minutes, "batch_size": batch_size, "crop": crop, "device": device,
-        "precision": precision, "seed": seed, "max_drift": max_drift, "images": images or None, "maps": maps or None, "yes": yes,
+        "precision": precision, "seed": seed, "max_drift": max_drift,
+        "images": images or None, "maps": maps or None, "yes": yes,
     }  # fmt: skip
     with command(debug) as observer:
         from refinery.jobs._preset import with_preset

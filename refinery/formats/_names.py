@@ -80,7 +80,7 @@ def normalised(text: str) -> str:
 
 
 def is_apple_double(name: str) -> bool:
-    """Whether a file is what macOS leaves beside a file of the rest of this name on a foreign disk: carried, not read."""
+    """Whether a file is what macOS leaves beside another one on a foreign disk (`._a.png`): carried, not read."""
     return name.startswith("._")
 
 

@@ -47,7 +47,7 @@ def open_input(path: str, out: str, choice: Choice = EVERYTHING, asks: bool = Fa
         return source
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("-: nothing is piped in; write: tar -c --sort=name -C synth . | refinery refine - --out ...")
-    source = PipeSource(standard_input())
+    source = PipeSource(standard_input(), choice)
     if not any(isinstance(entry, Sample) for entry in source.entries()):
         why = "; ".join(source.problems()[:1])
         raise DatasetError(

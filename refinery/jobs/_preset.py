@@ -9,8 +9,8 @@ from typing import Any
 from refinery.config import TrainConfig
 from refinery.dataset import open_dataset
 from refinery.errors import RefineryError
-from refinery.presets import preset_tables
 from refinery.pictures.choice import Choice
+from refinery.presets import preset_tables
 from refinery.sample import Sample
 from refinery.training.simulator import is_command
 

@@ -46,9 +46,11 @@ def matches(path: str, glob: str) -> bool:
     return _expression(glob).fullmatch(path) is not None
 
 
+_JOKERS = re.compile(r"(\*\*/|\*\*|\*|\?)")
+_MEANS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
 @lru_cache(256)
 def _expression(glob: str) -> re.Pattern[str]:
-    pieces = []
-    for piece in re.split(r"(\*\*/|\*\*|\*|\?)", glob.lstrip("/")):
-        pieces.append({"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(piece) or re.escape(piece))
+    pieces = [_MEANS.get(piece) or re.escape(piece) for piece in _JOKERS.split(glob.lstrip("/"))]
     return re.compile(("" if glob.startswith("/") else "(?:.*/)?") + "".join(pieces), re.DOTALL)

@@ -117,7 +117,7 @@ class Families:
         """The families, those that turned out to be one put together, in the order of their first images."""
         merged: dict[Place, Family] = {}
         for family in self._found.values():
-            place = self._final(family.place)
+            place = self.final(family.place)
             whole = merged.setdefault(place, Family(place))
             whole.count += family.count
             whole.paths += family.paths
@@ -148,7 +148,7 @@ class Families:
             parts.append(own)
         return "/".join(parts)
 
-    def _final(self, place: Place) -> Place:
+    def final(self, place: Place) -> Place:
         """A place as `of` tells it now, after all was seen."""
         parts: list[str] = []
         for part in place.folder.split("/") if place.folder else []:

@@ -1,7 +1,7 @@
 """Why images are pictures to refine or maps to carry: the rules, in order, each with the reason that is printed.
 
-Names speak first, pixels second, what stands beside third; where they disagree, the images are in doubt, and a person is
-asked. A map that is taken for a picture is overwritten; a picture that is taken for a map is only not refined, and said.
+Names speak first, pixels second, what stands beside third; where they disagree, the images are in doubt, and a person
+is asked. A map that is taken for a picture is overwritten; a picture that is taken for a map is not refined, and said.
 """
 
 from __future__ import annotations

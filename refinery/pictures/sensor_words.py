@@ -93,8 +93,9 @@ def without_sensor(name: str) -> str:
 
 
 def pattern_of(name: str) -> str:
-    """A name with what counts as `*`: `Scene01` -> `Scene*`, identifiers too."""
-    return re.sub(r"\d+", "*", _GUID.sub("*", name))
+    """A name with what counts as `*`: `Scene01` -> `Scene*`, identifiers too; not in a suffix such as `.h5`."""
+    stem, dot, suffix = name.rpartition(".") if name[-5:].count(".") and name[-1:].isalnum() else (name, "", "")
+    return re.sub(r"\d+", "*", _GUID.sub("*", stem)) + (dot + suffix if not suffix.isdigit() else f"{dot}*")
 
 
 def is_recorded(stem: str) -> str:
