@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from refinery.pictures.sensor_words import (
     Sense,
@@ -20,6 +20,7 @@ from refinery.pictures.sensor_words import (
 MANY_FOLDERS, MANY_ENDINGS = 32, 8
 """More wordless names than these beside each other are classes or sequences, not sensors: they are one family."""
 SHOWN_PATHS, STEMS = 16, 32
+_HEAD = re.compile(r"^([^\W\d_]+)[._ -]?\d")
 _TAIL = re.compile(r"\d[._ -]?([^\W\d_]+)$")
 
 
@@ -27,13 +28,15 @@ _TAIL = re.compile(r"\d[._ -]?([^\W\d_]+)$")
 class Place:
     """What a family's names have in common. folder: pattern of the path; words: of sensors in the file names.
 
-    ending: letters behind the number, where no word says what they mean. suffix: of the files, such as `.png`.
+    ending, beginning: letters behind and before the number, where no word says what they mean. suffix: of the files,
+    such as `.png`.
     """
 
     folder: str
     words: tuple[str, ...]
     ending: str
     suffix: str
+    beginning: str = ""
 
 
 @dataclass
@@ -79,8 +82,8 @@ class Family:
         if place.words:
             last = self.paths[0].rpartition("/")[2]
             name = _about_words(_parted(last)[0] if place.suffix else last)
-        elif place.ending:
-            name = f"*{place.ending}"
+        elif place.ending or place.beginning:
+            name = f"{place.beginning}*{place.ending}"
         dot, suffix = self.paths[0].rpartition(".")[1:] if place.suffix else ("", "")
         return f"{place.folder}/{name}{dot}{suffix}" if place.folder else f"/{name}{dot}{suffix}"
 
@@ -91,6 +94,7 @@ class Families:
     def __init__(self) -> None:
         self._folders: dict[str, set[str]] = {}
         self._endings: dict[str, set[str]] = {}
+        self._beginnings: dict[str, set[str]] = {}
         self._found: dict[Place, Family] = {}
         self._latest = ("", "")
 
@@ -127,14 +131,15 @@ class Families:
     def _place(self, folder: str, stem: str, suffix: str, learns: bool) -> Place:
         pattern = self._pattern(folder, learns=True) if learns else self.folder_of(folder)
         words = tuple(sorted(set(sensor_words(stem))))
-        ending = ""
-        if not words and (found := _TAIL.search(stem)):
-            ending = found[1].lower()
-            seen = self._endings.setdefault(pattern, set())
-            if learns and len(seen) <= MANY_ENDINGS:
-                seen.add(ending)
-            ending = "" if len(seen) > MANY_ENDINGS else ending
-        return Place(pattern, words, ending, suffix)
+        place = Place(pattern, words, "", suffix)
+        if not words:
+            ending, beginning = _TAIL.search(stem), _HEAD.search(stem)
+            place = replace(place, ending=ending[1] if ending else "", beginning=beginning[1] if beginning else "")
+        if learns:
+            _learn(self._endings, pattern, place.ending)
+            _learn(self._beginnings, pattern, place.beginning)
+            return place
+        return self._with_few(place)
 
     def _pattern(self, folder: str, learns: bool) -> str:
         parts: list[str] = []
@@ -155,8 +160,19 @@ class Families:
             crowded = len(self._folders.get("/".join(parts), ())) > MANY_FOLDERS
             parts.append("*" if crowded and not sensor_words(part) else part)
         folder = "/".join(parts)
-        crowded = len(self._endings.get(folder, ())) > MANY_ENDINGS
-        return Place(folder, place.words, "" if crowded else place.ending, place.suffix)
+        return self._with_few(replace(place, folder=folder))
+
+    def _with_few(self, place: Place) -> Place:
+        """Without letters that too many names have, or the same before all numbers: they tell no sensors apart."""
+        ends, begins = (len(seen.get(place.folder, ())) for seen in (self._endings, self._beginnings))
+        ending = place.ending if ends <= MANY_ENDINGS else ""
+        return replace(place, ending=ending, beginning=place.beginning if 2 <= begins <= MANY_ENDINGS else "")
+
+
+def _learn(seen: dict[str, set[str]], folder: str, text: str) -> None:
+    own = seen.setdefault(folder, set())
+    if text and len(own) <= MANY_ENDINGS:
+        own.add(text)
 
 
 def _parted(name: str) -> tuple[str, str]:
@@ -173,6 +189,7 @@ def _about_words(stem: str) -> str:
 
 
 def _numbers(stem: str) -> Iterator[str]:
-    """What two images of one frame share: the stem's own text without words for sensors, and its first number."""
+    """What two images of one frame share: the stem's own text without words for sensors, and its first and last number."""
     yield without_sensor(stem)
-    yield from re.findall(r"[0-9]+", stem)[:1]
+    numbers = re.findall(r"[0-9]+", stem)
+    yield from (*numbers[:1], *numbers[-1:])

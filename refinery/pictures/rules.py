@@ -13,7 +13,7 @@ from typing import Literal
 
 from refinery.pictures.choice import Choice
 from refinery.pictures.family import Family, Place
-from refinery.pictures.sensor_words import STRONG_PICTURES, without_sensor
+from refinery.pictures.sensor_words import STRONG_PICTURES, is_view, sense_of, sensor_words, without_sensor
 
 Kind = Literal["picture", "map", "doubt"]
 
@@ -98,6 +98,8 @@ class _Judging:
                 return _doubt(family, f"they are {called}, but look like renders or photos", "map")
             if self._goes_on(one, [*beside, *unnamed]):
                 return _map(family, f"they are {called} beside {anchor}, under the same names")
+            if unnamed and not self.known and not one.lossy:
+                return _doubt(family, f"they are {called} beside {anchor}, but look like renders or photos", "picture")
             if not self.known or one.lossy:
                 return _picture(family, f"they look like renders or photos ({_listed(words)} may be a class)")
             return _doubt(family, f"they are {called} beside {anchor}, but look like renders or photos", "map")
@@ -106,6 +108,13 @@ class _Judging:
         return _doubt(family, f"they are {called}, but look like renders or photos", "picture")
 
     def _called_picture(self, one: Looked, called: str) -> Verdict:
+        better = [other for other in self._beside(one, self.known) if _is_better_called(other.family, one.family)]
+        if better and one.map_look:
+            return _map(one.family, f"they look like maps ({one.map_look}) of {better[0].family.glob()}")
+        if better:
+            return _doubt(
+                one.family, f"they look like renders, but {better[0].family.glob()} is called pictures", "map"
+            )
         if not one.map_look:
             return _picture(one.family, f"they are {called} and look like renders or photos")
         doubt = f"they are {called}, but look like maps ({one.map_look})"
@@ -120,12 +129,21 @@ class _Judging:
             if beside:
                 return _map(family, f"they look like maps ({one.map_look}) of {beside[0].family.glob()}")
             return _doubt(family, f"they look like maps ({one.map_look})", "map" if self._has_renders() else "picture")
-        known = [each for each in self._beside(one, self.known) if each.family.place.folder != family.place.folder]
+        known = self._beside(one, self.known)
+        alike = [each for each in beside if each.family.sense == "" and not _is_view_of(family, each.family)]
+        odd = alike if self._has_maps_beside(one) else []
+        if odd and not known:
+            reason = f"they look like renders, as {odd[0].family.glob()} does, and one of them may be a map"
+            return _doubt(family, reason, "picture")
         if known:
             return _doubt(
                 family, f"they look like renders, but {known[0].family.glob()} has pictures of these names", "map"
             )
         return _picture(family, "they look like renders or photos")
+
+    def _has_maps_beside(self, one: Looked) -> bool:
+        """Whether any other images of the same names look like maps: then the folders are sensors, no classes."""
+        return any(each.map_look for each in self._beside(one, self.families))
 
     def _has_renders(self) -> bool:
         """Whether any family that may be pictures looks so."""
@@ -191,6 +209,28 @@ def _share_frames(one: Family, other: Family) -> bool:
     if len(first) == len(second):
         return sum(a != b for a, b in zip(first, second, strict=True)) <= 1
     return False
+
+
+def _differing(one: Family, other: Family) -> tuple[str, str]:
+    """The parts of the names in which two families differ: of the folders, or else of the files."""
+    first, second = one.place.folder.split("/"), other.place.folder.split("/")
+    if len(first) == len(second):
+        for own, others in zip(first, second, strict=True):
+            if own != others:
+                return own, others
+    files = [" ".join((*each.place.words, each.place.beginning, each.place.ending)) for each in (one, other)]
+    return files[0], files[1]
+
+
+def _is_better_called(other: Family, one: Family) -> bool:
+    """Whether only the other's name says picture where both names differ."""
+    own, others = map(sensor_words, _differing(one, other))
+    return sense_of(others) == "picture" and sense_of(own) == "" and not is_view(_differing(one, other)[0])
+
+
+def _is_view_of(one: Family, other: Family) -> bool:
+    """Whether two families differ in where the camera looks only."""
+    return all(map(is_view, _differing(one, other)))
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -20,15 +20,12 @@ STRONG_PICTURES = frozenset(
     ("rgb", "rgba", "images", "image", "imgs", "jpegimages", "leftimg8bit", "rightimg8bit", "photos", "renders")
 )
 """A folder that is called one of these alone is meant for pictures, whatever it lies in."""
-CLASS_WORDS = frozenset(
-    (
-        *("mask", "masks", "masked", "normal", "normals", "motion", "position", "distance", "index", "id", "ids"),
-        *("matte", "diffuse", "specular", "label", "labels", "object", "coordinates", "uv", "gt"),
-    )
-)
+CLASS_WORDS = frozenset(("mask", "masks", "masked", "normal", "motion", "id", "index", "gt"))
 """Words for maps that are also names of classes in collections of photos (`normal` and `pneumonia`)."""
-MAPS = CLASS_WORDS - {"object"} | frozenset(
+MAPS = CLASS_WORDS | frozenset(
     (
+        *("normals", "position", "positions", "distance", "ids", "matte", "diffuse", "specular", "label", "labels"),
+        *("coordinates", "uv"),
         *("seg", "segs", "segm", "segmap", "segmaps", "semseg", "instseg", "sem", "inst", "pano", "panoptic", "visib"),
         *("depth", "depths", "zdepth", "disparity", "disp", "flow", "flows", "opticalflow", "nocs", "classgt"),
         *("labelid", "labelids", "labeltrainids", "instanceid", "instanceids", "objectid", "indexob", "groundtruth"),
@@ -38,6 +35,13 @@ MAPS = CLASS_WORDS - {"object"} | frozenset(
         *("cameradepth", "cameraseg", "gtfine", "gtcoarse"),
     )
 )
+VIEWS = frozenset(
+    (
+        *("left", "right", "front", "rear", "back", "top", "bottom", "side", "center", "centre", "middle", "wide"),
+        *("narrow", "tele", "view", "main", "train", "val", "valid", "test", "day", "night", "up", "down", "out"),
+    )
+)
+"""Words for where a camera looks and what images are for: they name pictures as well as maps."""
 _MAP_BEGINNINGS = (
     *("depth", "segment", "semantic", "instance", "disparit", "normalmap", "surfacenormal", "opticalflow"),
     *("panoptic", "groundtruth", "forwardflow", "backwardflow", "sceneflow"),
@@ -71,6 +75,11 @@ def sense_of(words: tuple[str, ...]) -> Sense:
     if any(word in PICTURES for word in words):
         return "both" if maps else "picture"
     return "map" if maps else ""
+
+
+def is_view(name: str) -> bool:
+    """Whether a name says only where a camera looks, what for, or its number."""
+    return all(word in VIEWS or word in PICTURES for word in _words(name))
 
 
 def may_be_classes(words: tuple[str, ...]) -> bool:
