@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-SIZE_HW = (48, 64)
+SIZE_HW = (36, 48)
 
 
 def encoded(pixels: np.ndarray, format: str = "PNG", **options) -> bytes:
@@ -93,3 +93,23 @@ def flow_map(things: np.ndarray, rng: np.random.Generator) -> bytes:
     """Two components of motion, and nothing in blue."""
     motion = rng.integers(60, 200, (20, 2))[things] + np.linspace(0, 12, things.shape[1])[None, :, None]
     return encoded(np.dstack([motion, np.zeros(things.shape)]).astype(np.uint8))
+
+
+def smoothed_map(things: np.ndarray, rng: np.random.Generator) -> bytes:
+    """Classes as colours, with smoothed edges."""
+    height, width = things.shape
+    large = Image.fromarray(rng.integers(0, 256, (20, 3), dtype=np.uint8)[things]).resize((width * 4, height * 4), 0)
+    return encoded(np.asarray(large.resize((width * 2, height * 2), Image.Resampling.BOX)))
+
+
+def depth8(things: np.ndarray, rng: np.random.Generator) -> bytes:
+    """Depth as 8 bits of gray."""
+    return encoded((depth_of(things, rng) * 255).astype(np.uint8))
+
+
+def flow_wheel(things: np.ndarray, rng: np.random.Generator) -> bytes:
+    """Motion as hue and saturation."""
+    hue = rng.integers(0, 256, 20)[things]
+    saturation = np.clip(rng.integers(40, 255, 20)[things] + np.linspace(0, 30, things.shape[1]), 0, 255)
+    hsv = np.dstack([hue, saturation, np.full(things.shape, 255)]).astype(np.uint8)
+    return encoded(np.asarray(Image.fromarray(hsv, "HSV").convert("RGB")))

@@ -16,10 +16,10 @@ from refinery.sample import Sample
 PICTURE_WORDS = ("rgb", "RGB", "image", "images", "color", "camera", "render", "frames", "imgs", "Color", "beauty")
 UNNAMED = ("cam0", "view", "left", "front", "train", "out", "a")
 MAPS = {
-    "seg": (sensors.label_map, sensors.colour_map, sensors.palette_map),
-    "depth": (sensors.depth16, sensors.depth24),
+    "seg": (sensors.label_map, sensors.colour_map, sensors.palette_map, sensors.smoothed_map),
+    "depth": (sensors.depth16, sensors.depth24, sensors.depth8),
     "normals": (sensors.normal_map,),
-    "flow": (sensors.flow_map,),
+    "flow": (sensors.flow_map, sensors.flow_wheel),
 }
 MAP_WORDS = {
     "seg": ("seg", "segmentation", "semantic", "instance", "mask", "mask_visib", "masks", "SemanticSegmentation",
@@ -50,8 +50,9 @@ def write(root: Path, rng: np.random.Generator) -> Tree:
     word = str(rng.choice(PICTURE_WORDS if named else UNNAMED))
     kinds = [str(kind) for kind in rng.choice(list(MAPS), rng.integers(0, 4), replace=False)]
     odd = rng.random() < 0.15
-    jpeg, noisy = rng.random() < 0.3, rng.random() < 0.2
-    noise_map = bool(kinds) and rng.random() < 0.1
+    jpeg, noisy = rng.random() < 0.3, named and rng.random() < 0.2
+    smooth = rng.random() < 0.2
+    noise_map = bool(kinds) and rng.random() < 0.1 and (named or not odd)  # else nobody could tell
     tree = Tree(set(), set(), True)
     writers = {kind: MAPS[kind][rng.integers(len(MAPS[kind]))] for kind in kinds}
     words = {kind: str(rng.choice(ODD_WORDS if odd else MAP_WORDS[kind])) for kind in kinds}
@@ -62,7 +63,7 @@ def write(root: Path, rng: np.random.Generator) -> Tree:
     identifier = "-".join([identifier[:8], identifier[8:12], identifier[12:16], identifier[16:20], identifier[20:]])
     for frame in range(3):
         things = sensors.scene(rng)
-        picture = sensors.photo_like_noise(rng) if noisy else sensors.render(things, rng)
+        picture = sensors.photo_like_noise(rng) if noisy else sensors.render(things, rng, 0 if smooth else 9)
         data = sensors.encoded(picture, "JPEG", quality=92) if jpeg else sensors.encoded(picture)
         tree.pictures.add(_put(root, style, word, view, identifier, frame, "jpg" if jpeg else "png", data))
         for kind in kinds:
@@ -73,7 +74,8 @@ def write(root: Path, rng: np.random.Generator) -> Tree:
                     *(things,) if kind == "seg" and writers[kind] is sensors.label_map else (things, rng)
                 )
             tree.maps.add(_put(root, style, words[kind], view, identifier, frame, "png", data))
-    tree.clear = not (noise_map and (odd or not named))
+    faint = any(writer in (sensors.depth8, sensors.flow_wheel) for writer in writers.values())
+    tree.clear = not (odd and (noise_map or faint)) and not (noise_map and not named)
     return tree
 
 

@@ -6,6 +6,9 @@ from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from refinery.errors import SampleError
 from refinery.formats._files import read_whole
 from refinery.formats._grouping import pictures_in
@@ -14,9 +17,9 @@ from refinery.formats._names import is_image_name
 from refinery.formats._problems import Problems
 from refinery.formats._roles import FOLDERS_SEEN, Roles, decide
 from refinery.formats._tree import Folder, Tree, join
-from refinery.pictures.appearance import appearance_of
+from refinery.pictures.appearance import appearance_of, outlines_of
 from refinery.pictures.choice import Choice
-from refinery.pictures.family import Families, Family, Place
+from refinery.pictures.family import Families, Family, Place, frame_of
 from refinery.pictures.rules import Looked, Verdict, judge, likely_pictures, said
 
 LOOKED_AT, FAMILIES_LOOKED_AT = 5, 64
@@ -79,12 +82,18 @@ class FolderKinds:
     def _look(self, family: Family, thoroughly: bool) -> Looked:
         count = LOOKED_AT if thoroughly else 1
         step = max(1, len(family.paths) // count)
-        looks = [look for path in family.paths[::step][:count] if (look := self._appearance(path)) is not None]
+        looks, outlines = list[str](), dict[str, NDArray[np.float32]]()
+        for path in family.paths[::step][:count]:
+            data = self._content(path)
+            if (look := appearance_of(data)) is not None:
+                looks.append(look)
+            if family.sense != "map" and (steep := outlines_of(data)) is not None:
+                outlines[frame_of(path)] = steep
         lossy = family.place.suffix in (".jpg", ".jpeg")
-        return Looked(family, tuple(looks), self._named[family.place] > 0, lossy)
+        return Looked(family, tuple(looks), self._named[family.place] > 0, lossy, outlines)
 
-    def _appearance(self, path: str) -> str | None:
+    def _content(self, path: str) -> bytes:
         try:
-            return appearance_of(read_whole(self._root / path, path))
+            return read_whole(self._root / path, path)
         except SampleError:
-            return None
+            return b""

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import chain
 
+import numpy as np
+from numpy.typing import NDArray
+
 from refinery.formats._names import is_image_name
 from refinery.formats._tar import Member
-from refinery.pictures.appearance import appearance_of
+from refinery.pictures.appearance import appearance_of, outlines_of
 from refinery.pictures.choice import Choice
-from refinery.pictures.family import Families, Family, Place
+from refinery.pictures.family import Families, Family, Place, frame_of
 from refinery.pictures.rules import Looked, Verdict, judge, said
 from refinery.pictures.sensor_words import sensor_words
 
@@ -28,6 +31,7 @@ class TarKinds:
         self.choice = choice
         self._families = Families()
         self._looks: dict[Place, list[str]] = {}
+        self._outlines: dict[Place, dict[str, NDArray[np.float32]]] = {}
 
     def add(self, path: str, read: Callable[[], bytes]) -> None:
         """One member by its path in the dataset; read: gives its content."""
@@ -35,9 +39,12 @@ class TarKinds:
         if not is_image_name(name):
             return
         self._families.add(folder, name)
-        looks = self._looks.setdefault(self._families.of(folder, name), [])
-        if len(looks) < LOOKED_AT and (look := appearance_of(read())) is not None:
+        place = self._families.of(folder, name)
+        looks, outlines = self._looks.setdefault(place, []), self._outlines.setdefault(place, {})
+        if len(looks) < LOOKED_AT and (look := appearance_of(data := read())) is not None:
             looks.append(look)
+            if (steep := outlines_of(data)) is not None:
+                outlines[frame_of(path)] = steep
 
     def ahead(self, members: Iterable[Member], prefix: str) -> Iterator[Member]:
         """The members of a stream, after the first of them were held and told of."""
@@ -77,13 +84,12 @@ class TarKinds:
         return alike
 
     def _look(self, family: Family) -> Looked:
-        looks = [
-            look
-            for place, found in self._looks.items()
-            if self._families.final(place) == family.place
-            for look in found
-        ]
-        return Looked(family, tuple(looks), lossy=family.place.suffix in (".jpg", ".jpeg"))
+        looks, outlines = list[str](), dict[str, NDArray[np.float32]]()
+        for place, found in self._looks.items():
+            if self._families.final(place) == family.place:
+                looks += found
+                outlines |= self._outlines[place]
+        return Looked(family, tuple(looks), lossy=family.place.suffix in (".jpg", ".jpeg"), outlines=outlines)
 
 
 def _kind(place: Place) -> _Kind:

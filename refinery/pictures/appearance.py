@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ ROUGHER = 8.0
 UNIT_SHARE, UNIT_TOLERANCE = 0.85, 0.06
 """So many pixels of a map of normals are vectors of about length 1."""
 SEEN_PX = 512
+OUTLINES_WH = (32, 32)
+ALIKE = 0.2
+"""Outlines of one scene correlate by so much more than those of two."""
 FAITHFUL = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -67,6 +71,33 @@ def _of_deep_pixels(pixels: NDArray[Any]) -> str:
     lengths = lengths[lengths > 0]
     unit = len(lengths) and (np.abs(lengths - 1) < UNIT_TOLERANCE).mean() >= UNIT_SHARE
     return "directions in three numbers" if unit else ""
+
+
+def outlines_of(data: bytes) -> NDArray[np.float32] | None:
+    """How steep the gray values of an image file are at each place of a coarse grid, of mean 0 and length 1.
+
+    None where it cannot be read, or is flat. Two sensors' images of one scene are alike in this, whatever they show.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                return None
+            small = opened.convert("RGB").resize(OUTLINES_WH, Image.Resampling.BOX)
+    except Exception:  # as above
+        return None
+    rows, columns = np.gradient(np.asarray(small, np.float32), axis=(0, 1))
+    steep = np.sqrt((rows**2 + columns**2).sum(2)).ravel()
+    steep -= steep.mean()
+    length = float(np.linalg.norm(steep))
+    return (steep / length).astype(np.float32) if length else None
+
+
+def show_the_same(first: Mapping[str, NDArray[np.float32]], second: Mapping[str, NDArray[np.float32]]) -> bool:
+    """Whether images of two sensors by frame show the same scenes: outlines agree within a frame, not across."""
+    shared = sorted(first.keys() & second.keys())
+    same = [float(first[frame] @ second[frame]) for frame in shared]
+    across = [float(first[one] @ second[other]) for one in shared for other in shared if one != other]
+    return bool(same) and np.mean(same) > ALIKE + (float(np.mean(across)) if across else ALIKE)
 
 
 def is_label_map(pixels: NDArray[np.uint8]) -> bool:

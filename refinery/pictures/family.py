@@ -180,6 +180,11 @@ def _parted(name: str) -> tuple[str, str]:
     return stem, f".{suffix.lower()}"
 
 
+def frame_of(path: str) -> str:
+    """What tells a frame from others in the name of a file: its numbers."""
+    return " ".join(re.findall(r"[0-9]+", path.rpartition("/")[2]))
+
+
 def _about_words(stem: str) -> str:
     """A glob of names with the words of this one: `aachen_0019_gtFine_color` -> `*gtFine_color*`."""
     if recorded := is_recorded(stem):

@@ -6,11 +6,15 @@ is asked. A map that is taken for a picture is overwritten; a picture that is ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from refinery.pictures.appearance import show_the_same
 from refinery.pictures.choice import Choice
 from refinery.pictures.family import Family, Place
 from refinery.pictures.sensor_words import STRONG_PICTURES, is_view, sense_of, sensor_words, without_sensor
@@ -24,13 +28,14 @@ class Looked:
 
     looks: of each file that was looked at, what makes it look like a map, or "" for a render or photo.
     named: the layout's own names say already that these are maps (`0001_mask.png` beside `0001.png`).
-    lossy: stored as JPEG, as maps never are.
+    lossy: stored as JPEG, as maps never are. outlines: of families whose names say nothing, by frame.
     """
 
     family: Family
     looks: tuple[str, ...] = ()
     named: bool = False
     lossy: bool = False
+    outlines: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def map_look(self) -> str:
@@ -93,9 +98,7 @@ class _Judging:
         if self.known or unnamed:
             anchor = (beside or unnamed or self.known)[0].family.glob()
             if not family.may_be_classes:
-                if beside or self.known or self._goes_on(one, unnamed):
-                    return _map(family, f"they are {called}, and the pictures are in {anchor}")
-                return _doubt(family, f"they are {called}, but look like renders or photos", "map")
+                return _map(family, f"they are {called}, and the pictures are {anchor}")
             if self._goes_on(one, [*beside, *unnamed]):
                 return _map(family, f"they are {called} beside {anchor}, under the same names")
             if unnamed and not self.known and not one.lossy:
@@ -108,13 +111,17 @@ class _Judging:
         return _doubt(family, f"they are {called}, but look like renders or photos", "picture")
 
     def _called_picture(self, one: Looked, called: str) -> Verdict:
-        better = [other for other in self._beside(one, self.known) if _is_better_called(other.family, one.family)]
-        if better and one.map_look:
-            return _map(one.family, f"they look like maps ({one.map_look}) of {better[0].family.glob()}")
+        beside = [other for other in self._beside(one, self.known) if not other.map_look]
+        better = [other for other in beside if _is_better_called(other.family, one.family)]
+        plain = [other for other in beside if sense_of(sensor_words(_differing(one.family, other.family)[0])) == ""]
+        if plain and one.map_look:
+            return _map(one.family, f"they look like maps ({one.map_look}) of {plain[0].family.glob()}")
         if better:
             return _doubt(
                 one.family, f"they look like renders, but {better[0].family.glob()} is called pictures", "map"
             )
+        if not one.map_look and (odd := self._odd_ones(one)):
+            return _doubt(one.family, _ONE_OF_THEM.format(odd[0].family.glob()), "picture")
         if not one.map_look:
             return _picture(one.family, f"they are {called} and look like renders or photos")
         doubt = f"they are {called}, but look like maps ({one.map_look})"
@@ -130,16 +137,24 @@ class _Judging:
                 return _map(family, f"they look like maps ({one.map_look}) of {beside[0].family.glob()}")
             return _doubt(family, f"they look like maps ({one.map_look})", "map" if self._has_renders() else "picture")
         known = self._beside(one, self.known)
-        alike = [each for each in beside if each.family.sense == "" and not _is_view_of(family, each.family)]
-        odd = alike if self._has_maps_beside(one) else []
-        if odd and not known:
-            reason = f"they look like renders, as {odd[0].family.glob()} does, and one of them may be a map"
-            return _doubt(family, reason, "picture")
+        if not known and (odd := self._odd_ones(one)):
+            return _doubt(family, _ONE_OF_THEM.format(odd[0].family.glob()), "picture")
         if known:
             return _doubt(
                 family, f"they look like renders, but {known[0].family.glob()} has pictures of these names", "map"
             )
         return _picture(family, "they look like renders or photos")
+
+    def _odd_ones(self, one: Looked) -> list[Looked]:
+        """Other images that look like renders, where nothing but a name without meaning tells them from these."""
+        found = []
+        for other in self._beside(one, self.families):
+            senses = {sense_of(sensor_words(part)) for part in _differing(one.family, other.family)}
+            if other.map_look or other.named or senses != {""} or _is_view_of(one.family, other.family):
+                continue
+            if (self._has_maps_beside(one) or _are_two_sensors(one, other)) and not (one.lossy and other.lossy):
+                found.append(other)
+        return found
 
     def _has_maps_beside(self, one: Looked) -> bool:
         """Whether any other images of the same names look like maps: then the folders are sensors, no classes."""
@@ -167,6 +182,7 @@ class _Judging:
         return not self._beside(one, self.known)
 
 
+_ONE_OF_THEM = "they look like renders, as {} does, and one of them may be a map"
 _TOYS = ("few flat colours", "16 bits or more a value")
 """Looks that real pictures have too: drawn shapes, thermal and medical images."""
 
@@ -226,6 +242,11 @@ def _is_better_called(other: Family, one: Family) -> bool:
     """Whether only the other's name says picture where both names differ."""
     own, others = map(sensor_words, _differing(one, other))
     return sense_of(others) == "picture" and sense_of(own) == "" and not is_view(_differing(one, other)[0])
+
+
+def _are_two_sensors(one: Looked, other: Looked) -> bool:
+    """Whether images of the same names show the same scenes, or are stored in two ways, of which one is JPEG."""
+    return one.lossy != other.lossy or show_the_same(one.outlines, other.outlines)
 
 
 def _is_view_of(one: Family, other: Family) -> bool:
