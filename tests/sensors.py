@@ -10,10 +10,10 @@ from PIL import Image
 SIZE_HW = (36, 48)
 
 
-def encoded(pixels: np.ndarray, format: str = "PNG", **options) -> bytes:
+def encoded(pixels: np.ndarray, kind: str = "PNG", **options) -> bytes:
     """An image file of (H, W[, C])."""
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format=format, **options)
+    Image.fromarray(pixels).save(out, format=kind, **options)
     return out.getvalue()
 
 

@@ -10,7 +10,7 @@ from refinery.formats._hdf5_layout import Images, ImageSet, all_images, names_of
 from refinery.pictures.appearance import appearance_of_pixels
 from refinery.pictures.choice import Choice
 from refinery.pictures.family import Family, Place
-from refinery.pictures.rules import Looked, Verdict, judge, said
+from refinery.pictures.rules import Looked, Verdict, judge
 from refinery.pictures.sensor_words import pattern_of, sensor_words
 
 PATHS = 8
@@ -21,7 +21,7 @@ def sets_and_verdicts(file: h5py.File, path: str, choice: Choice) -> tuple[tuple
     found = all_images(file)
     whole = any(each.pixels[0].dtype.kind != "f" for each in found)
     looked = [_look(file, path, each, whole) for each in found]
-    verdicts = tuple(said(verdict, choice) for verdict in judge(looked))
+    verdicts = tuple(judge(looked, choice))
     kept = [each.one for each, verdict in zip(found, verdicts, strict=True) if verdict.likely == "picture"]
     paths = [one.path for one in kept]
     return tuple(with_partners(file, one, paths) for one in kept), verdicts
@@ -52,7 +52,7 @@ def _look(file: h5py.File, path: str, images: Images, beside_whole: bool) -> Loo
     for name in names:
         family.add("/".join(filter(None, (path, one.path, name))), name)
     family.count = images.count
-    looks = tuple(map(appearance_of_pixels, images.pixels))
+    looks = tuple(look for pixels in images.pixels if (look := appearance_of_pixels(pixels)) is not None)
     if images.pixels[0].dtype.kind == "f" and beside_whole and not family.sense:
-        looks = ("numbers with a point beside whole ones",) * len(looks)
+        looks = ("numbers with a point beside whole ones",) * len(images.pixels)
     return Looked(family, looks)

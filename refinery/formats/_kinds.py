@@ -20,7 +20,7 @@ from refinery.formats._tree import Folder, Tree, join
 from refinery.pictures.appearance import appearance_of, outlines_of
 from refinery.pictures.choice import Choice
 from refinery.pictures.family import Families, Family, Place, frame_of
-from refinery.pictures.rules import Looked, Verdict, judge, likely_pictures, said
+from refinery.pictures.rules import Looked, Verdict, judge, likely_pictures
 
 LOOKED_AT, FAMILIES_LOOKED_AT = 5, 64
 """Files looked at of each family; of further families one each."""
@@ -41,7 +41,7 @@ class FolderKinds:
         """What each family was taken for, and why."""
         families = self._families.all()
         looked = [self._look(family, at < FAMILIES_LOOKED_AT) for at, family in enumerate(families)]
-        return [said(verdict, self._choice) for verdict in judge(looked)]
+        return judge(looked, self._choice)
 
     def pictures_of(self, folder: Folder) -> NameList:
         """The images of a folder that are samples, in order."""

@@ -17,7 +17,7 @@ from refinery.formats._names import (
     is_role_folder,
 )
 from refinery.formats._tree import Tree, join
-from refinery.pictures.sensor_words import sense_of, sensor_words, without_sensor
+from refinery.pictures.sensor_words import is_of_any_view, sense_of, sensor_words, without_sensor
 
 ANCESTORS_KEPT = 64
 
@@ -87,6 +87,8 @@ class Partners:
         siblings = self._children("/".join(before)).pictures
         alike = [each for each in siblings if without_sensor(each) == without_sensor(name)]
         beside = siblings if is_role_folder(name) else []
+        if _says_map(name) and is_of_any_view(name):
+            beside = [*beside, *(each for each in siblings if not without_sensor(each))]
         named = [self._folders.get(name), base_of_role_folder(name), base_of_map_folder(name)]
         for picture in dict.fromkeys([*alike, *beside, *(each for each in named if each)]):
             yield "/".join([*before, picture, *after])

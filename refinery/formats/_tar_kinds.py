@@ -14,7 +14,7 @@ from refinery.formats._tar import Member
 from refinery.pictures.appearance import appearance_of, outlines_of
 from refinery.pictures.choice import Choice
 from refinery.pictures.family import Families, Family, Place, frame_of
-from refinery.pictures.rules import Looked, Verdict, judge, said
+from refinery.pictures.rules import Looked, Verdict, judge
 from refinery.pictures.sensor_words import sensor_words
 
 LOOKED_AT = 5
@@ -60,7 +60,7 @@ class TarKinds:
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """What each family was taken for, and why."""
-        return [said(verdict, self.choice) for verdict in judge([self._look(one) for one in self._families.all()])]
+        return judge([self._look(one) for one in self._families.all()], self.choice)
 
     def is_picture(self, path: str) -> bool:
         """Whether an image is a picture; of an archive that nobody told of, as those whose names say the same."""

@@ -15,45 +15,55 @@ from refinery.image import FORMATS, MAX_PIXELS
 FEW_COLOURS, MANY_COLOURS = 64, 2048
 FLAT_SHARE, FLATTER_SHARE = 0.5, 0.85
 """A label map has at most FEW_COLOURS and this share of flat pixels, or MANY_COLOURS and the larger share."""
-ROUGHER = 8.0
-"""Channels of a picture are about equally rough; those of a number spread over bytes are not."""
+STILL_SHARE, ROUGH, UNRELATED = 0.6, 16, 0.3
+"""Where a number is spread over bytes, most neighbours have the same high byte, and low bytes that differ by so much."""
 UNIT_SHARE, UNIT_TOLERANCE = 0.85, 0.06
 """So many pixels of a map of normals are vectors of about length 1."""
+VARIED = 24
+"""Levels that two components of directions differ by at least: a flat colour is no direction."""
 SEEN_PX = 512
+FLAT = "few flat colours"
 OUTLINES_WH = (32, 32)
-ALIKE = 0.2
-"""Outlines of one scene correlate by so much more than those of two."""
-FAITHFUL = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+ALIKE, EQUAL = 0.2, 0.97
+"""Outlines of one scene correlate by so much more than those of two; above EQUAL they are of one picture."""
+_UNREFINED_MODES = {"P": "a palette", "1": "black and white alone", "I": "32 bits a value", "F": "32 bits a value"}
+UNREFINED = frozenset((*_UNREFINED_MODES.values(), "16 bits a channel"))
+"""Looks of what decoding refuses: it may be listed as such, but never overwritten."""
+DEEP, SMOOTH = "16 bits or more a value", "16 bits or more a value, without any grain"
+GRAIN = 0.002
+"""Of its range: what neighbouring values of a picture differ from a straight line by, and those of depth do not."""
 
 
 def appearance_of(data: bytes) -> str | None:
     """What makes an image file look like a map, in words; empty where it looks like a render or photo.
 
-    None where it cannot be read.
+    None where it cannot be read, or is all of one colour.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 return None
-            if opened.mode in ("P", "1"):
-                return "a palette" if opened.mode == "P" else "black and white alone"
-            if opened.mode in FAITHFUL or _has_deep_channels(opened, data):
-                return "16 bits or more a value"
+            if opened.mode in _UNREFINED_MODES and opened.format != "PPM":
+                return _UNREFINED_MODES[opened.mode]
+            if _has_deep_channels(opened, data):
+                return "16 bits a channel"
             return appearance_of_pixels(np.asarray(opened))
     except Exception:  # Pillow raises many kinds on broken files; a broken file says nothing
         return None
 
 
-def appearance_of_pixels(pixels: NDArray[Any]) -> str:
-    """The same of (H, W[, C]) of any type of numbers; alpha is not looked at."""
+def appearance_of_pixels(pixels: NDArray[Any]) -> str | None:
+    """The same of (H, W[, C]) of any type of numbers; alpha is not looked at. None where all pixels are the same."""
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     pixels = pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]
     top, left = (max(0, (side - SEEN_PX) // 2) for side in pixels.shape[:2])
     pixels = pixels[top : top + SEEN_PX, left : left + SEEN_PX]
+    if (pixels == pixels[0, 0]).all():
+        return None
     if pixels.dtype != np.uint8:
         return _of_deep_pixels(pixels)
     if is_label_map(pixels):
-        return "few flat colours"
+        return FLAT
     if pixels.shape[2] < 3:
         return ""
     if is_number_in_bytes(pixels):
@@ -66,7 +76,9 @@ def appearance_of_pixels(pixels: NDArray[Any]) -> str:
 def _of_deep_pixels(pixels: NDArray[Any]) -> str:
     """Float pixels in three channels may be a render of high range, but not one of vectors of length 1."""
     if pixels.shape[2] < 3 or pixels.dtype.kind != "f":
-        return "16 bits or more a value"
+        values = np.nan_to_num(pixels[:, :, 0].astype(np.float64), posinf=0, neginf=0)
+        bend = np.abs(np.diff(values, 2, axis=1))
+        return SMOOTH if np.median(bend) <= GRAIN * np.ptp(values) else DEEP
     lengths = np.linalg.norm(np.nan_to_num(pixels.astype(np.float32)), axis=2)
     lengths = lengths[lengths > 0]
     unit = len(lengths) and (np.abs(lengths - 1) < UNIT_TOLERANCE).mean() >= UNIT_SHARE
@@ -97,7 +109,8 @@ def show_the_same(first: Mapping[str, NDArray[np.float32]], second: Mapping[str,
     shared = sorted(first.keys() & second.keys())
     same = [float(first[frame] @ second[frame]) for frame in shared]
     across = [float(first[one] @ second[other]) for one in shared for other in shared if one != other]
-    return bool(same) and np.mean(same) > ALIKE + (float(np.mean(across)) if across else ALIKE)
+    least = ALIKE + (float(np.mean(across)) if across else ALIKE)
+    return bool(same) and bool(least < np.mean(same) < EQUAL)
 
 
 def is_label_map(pixels: NDArray[np.uint8]) -> bool:
@@ -119,14 +132,20 @@ def is_label_map(pixels: NDArray[np.uint8]) -> bool:
 def is_number_in_bytes(pixels: NDArray[np.uint8]) -> bool:
     """Whether (H, W, 3) uint8 holds one number a pixel (CARLA's depth): a rough low byte beside a smooth high one."""
     values = pixels.astype(np.int16)
-    steps = np.abs(np.diff(values, axis=1)).mean((0, 1))
-    low, high = (0, 2) if steps[0] > steps[2] else (2, 0)
-    if steps[low] < ROUGHER or steps[low] < ROUGHER * max(steps[high], 0.01):
-        return False
-    rough, smooth = (values[:, :, channel].ravel().astype(np.float64) for channel in (low, high))
-    if smooth.std() == 0 or rough.std() == 0:
-        return True
-    return bool(abs(np.corrcoef(rough, smooth)[0, 1]) < 0.3)
+    steps = [np.abs(np.diff(values, axis=axis)).reshape(-1, 3) for axis in (0, 1)]
+    step = np.concatenate(steps)
+    for low, high in ((0, 2), (2, 0)):
+        still = step[:, high] == 0
+        if still.mean() >= STILL_SHARE and step[still, low].mean() >= ROUGH:
+            return _correlation(values[:, :, low], values[:, :, high]) < UNRELATED
+    return False
+
+
+def _correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """How far two channels go together, from 0 to 1; 0 where one of them is flat."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]))
 
 
 def is_normals(pixels: NDArray[np.uint8]) -> bool:
@@ -134,7 +153,7 @@ def is_normals(pixels: NDArray[np.uint8]) -> bool:
     vectors = pixels.astype(np.float32) / 127.5 - 1
     same = (pixels == pixels[0, 0]).all(2) | (pixels == 0).all(2) | (pixels == 255).all(2)
     lengths = np.linalg.norm(vectors, axis=2)[~same]
-    if len(lengths) < 0.02 * same.size:
+    if len(lengths) < 0.02 * same.size or np.sort(np.ptp(pixels[~same].astype(np.int16), axis=0))[1] < VARIED:
         return False
     return bool((np.abs(lengths - 1) < UNIT_TOLERANCE).mean() >= UNIT_SHARE)
 
@@ -147,4 +166,4 @@ def has_empty_channel(pixels: NDArray[np.uint8]) -> bool:
 
 def _has_deep_channels(opened: Image.Image, data: bytes) -> bool:
     """Whether a PNG has 16 bits a channel, which Pillow brings to 8 without a word."""
-    return opened.format == "PNG" and len(data) > 25 and data[24] == 16
+    return opened.format == "PNG" and len(data) > 25 and data[24] == 16 and data[25] != 0

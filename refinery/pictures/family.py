@@ -21,6 +21,7 @@ MANY_FOLDERS, MANY_ENDINGS = 32, 8
 """More wordless names than these beside each other are classes or sequences, not sensors: they are one family."""
 SHOWN_PATHS, STEMS = 16, 32
 _HEAD = re.compile(r"^([^\W\d_]+)[._ -]?\d")
+_VARIANT = re.compile(r"_(?:v|look|variant)\d+")
 _TAIL = re.compile(r"\d[._ -]?([^\W\d_]+)$")
 
 
@@ -195,6 +196,7 @@ def _about_words(stem: str) -> str:
 
 def _numbers(stem: str) -> Iterator[str]:
     """What two images of one frame share: the stem's own text without words for sensors, and its first and last number."""
+    stem = _VARIANT.sub("", stem)
     yield without_sensor(stem)
     numbers = re.findall(r"[0-9]+", stem)
     yield from (*numbers[:1], *numbers[-1:])

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from refinery.pictures.appearance import show_the_same
-from refinery.pictures.choice import Choice
+from refinery.pictures.appearance import DEEP, FLAT, UNREFINED, show_the_same
+from refinery.pictures.choice import EVERYTHING, Choice
 from refinery.pictures.family import Family, Place
 from refinery.pictures.sensor_words import STRONG_PICTURES, is_view, sense_of, sensor_words, without_sensor
 
@@ -39,8 +39,11 @@ class Looked:
 
     @property
     def map_look(self) -> str:
-        """What makes most of its files look like maps; empty where they look like renders or photos."""
-        maps = [look for look in self.looks if look]
+        """What makes most of its files look like maps; empty where they look like renders or photos.
+
+        A JPEG has few flat colours where it is a drawing, and where it is a map that was spoilt.
+        """
+        maps = [look for look in self.looks if look and not (self.lossy and look == FLAT)]
         return max(set(maps), key=maps.count) if maps and 2 * len(maps) >= len(self.looks) else ""
 
 
@@ -60,23 +63,26 @@ class Verdict:
         return f"{self.family.glob()}: {count}{' in doubt' * (self.kind == 'doubt')}, because {self.reason}"
 
 
-def judge(families: Sequence[Looked]) -> list[Verdict]:
-    """What each family of a dataset is. In the order given."""
-    return _Judging(families).verdicts()
+def judge(families: Sequence[Looked], choice: Choice = EVERYTHING) -> list[Verdict]:
+    """What each family of a dataset is, in the order given; what the user says counts, also for those beside."""
+    said = {id(one): _said(one.family, choice) for one in families}
+    told = [one for one in families if said[id(one)] != "map"]
+    judging = _Judging(told, [one for one in told if said[id(one)] == "picture"])
+    return [_as_said(one.family, said[id(one)]) or judging.verdict(one) for one in families]
 
 
 @dataclass
 class _Judging:
     families: Sequence[Looked]
-    known: list[Looked] = field(default_factory=list)
-    """Pictures for sure: called so, and their files look so."""
+    known: list[Looked]
+    """Pictures for sure: the user says so, or they are called so, and their files look so."""
 
-    def verdicts(self) -> list[Verdict]:
+    def __post_init__(self) -> None:
         called = [one for one in self.families if one.family.sense == "picture" and not one.named]
-        self.known = [one for one in called if not one.map_look] or called
-        return [self._verdict(one) for one in self.families]
+        self.known = self.known or [one for one in called if not one.map_look] or called
 
-    def _verdict(self, one: Looked) -> Verdict:
+    def verdict(self, one: Looked) -> Verdict:
+        """What one family is."""
         family, look, words = one.family, one.map_look, one.family.words
         called = f"called {_listed(words)}"
         if one.named:
@@ -108,7 +114,7 @@ class _Judging:
             return _doubt(family, f"they are {called} beside {anchor}, but look like renders or photos", "map")
         if family.may_be_classes or one.lossy:
             return _picture(family, f"they look like renders or photos ({_listed(words)} may be a class)")
-        return _doubt(family, f"they are {called}, but look like renders or photos", "picture")
+        return _map(family, f"they are {called}")
 
     def _called_picture(self, one: Looked, called: str) -> Verdict:
         beside = [other for other in self._beside(one, self.known) if not other.map_look]
@@ -135,6 +141,8 @@ class _Judging:
         if one.map_look:
             if beside:
                 return _map(family, f"they look like maps ({one.map_look}) of {beside[0].family.glob()}")
+            if one.map_look in UNREFINED or (one.map_look == DEEP and len(self.families) == 1):
+                return _picture(family, f"nothing else stands there ({one.map_look})")
             return _doubt(family, f"they look like maps ({one.map_look})", "map" if self._has_renders() else "picture")
         known = self._beside(one, self.known)
         if not known and (odd := self._odd_ones(one)):
@@ -183,7 +191,7 @@ class _Judging:
 
 
 _ONE_OF_THEM = "they look like renders, as {} does, and one of them may be a map"
-_TOYS = ("few flat colours", "16 bits or more a value")
+_TOYS = (FLAT, DEEP, *UNREFINED)
 """Looks that real pictures have too: drawn shapes, thermal and medical images."""
 
 
@@ -270,12 +278,16 @@ def _doubt(family: Family, reason: str, likely: Literal["picture", "map"]) -> Ve
     return Verdict(family, "doubt", reason, likely)
 
 
-def said(verdict: Verdict, choice: Choice) -> Verdict:
-    """The verdict as the user has it, where the choice says anything of the family."""
-    says = {choice.says(path) for path in verdict.family.paths} - {""}
-    if "picture" in says:
-        return _picture(verdict.family, "--images says so")
-    return _map(verdict.family, "--images and --maps say so") if says else verdict
+def _said(family: Family, choice: Choice) -> str:
+    """`picture` or `map`, as the user says of a family, or of a part of it; empty where nothing is said."""
+    says = {choice.says(path) for path in family.paths} if choice else set()
+    return "picture" if "picture" in says else "map" if "map" in says else ""
+
+
+def _as_said(family: Family, says: str) -> Verdict | None:
+    if says == "picture":
+        return _picture(family, "--images says so")
+    return _map(family, "--images or --maps says so") if says else None
 
 
 def likely_pictures(verdicts: Sequence[Verdict]) -> dict[Place, bool]:

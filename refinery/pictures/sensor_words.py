@@ -20,12 +20,12 @@ STRONG_PICTURES = frozenset(
     ("rgb", "rgba", "images", "image", "imgs", "jpegimages", "leftimg8bit", "rightimg8bit", "photos", "renders")
 )
 """A folder that is called one of these alone is meant for pictures, whatever it lies in."""
-CLASS_WORDS = frozenset(("mask", "masks", "masked", "normal", "motion", "id", "index", "gt"))
+CLASS_WORDS = frozenset(("mask", "masked", "normal", "motion", "id", "index", "gt"))
 """Words for maps that are also names of classes in collections of photos (`normal` and `pneumonia`)."""
 MAPS = CLASS_WORDS | frozenset(
     (
         *("normals", "position", "positions", "distance", "ids", "matte", "diffuse", "specular", "label", "labels"),
-        *("coordinates", "uv"),
+        *("coordinates", "uv", "masks"),
         *("seg", "segs", "segm", "segmap", "segmaps", "semseg", "instseg", "sem", "inst", "pano", "panoptic", "visib"),
         *("depth", "depths", "zdepth", "disparity", "disp", "flow", "flows", "opticalflow", "nocs", "classgt"),
         *("labelid", "labelids", "labeltrainids", "instanceid", "instanceids", "objectid", "indexob", "groundtruth"),
@@ -80,6 +80,12 @@ def sense_of(words: tuple[str, ...]) -> Sense:
 def is_view(name: str) -> bool:
     """Whether a name says only where a camera looks, what for, or its number."""
     return all(word in VIEWS or word in PICTURES for word in _words(name))
+
+
+def is_of_any_view(name: str) -> bool:
+    """Whether what a name says beside its sensor is about that: `classSegmentation`, but not `seg_left`, `depth_2`."""
+    rest = without_sensor(name)
+    return not any(word in VIEWS for word in _words(rest)) and not re.search("[0-9]", rest)
 
 
 def may_be_classes(words: tuple[str, ...]) -> bool:
