@@ -233,14 +233,24 @@ def test_one_hdf5_file_a_frame(tmp_path):
 
 
 LOOKS = {
-    "render": (RENDER, ""), "photo": (PHOTO, ""), "noise": (NOISE, ""), "classes": (SEG, "few flat colours"),
-    "colours of classes": (COLOURS, "few flat colours"), "palette": (PALETTE, "a palette"),
+    "render": (RENDER, ""),
+    "photo": (PHOTO, ""),
+    "noise": (NOISE, ""),
+    "a cutout": (sensors.encoded(THINGS.astype(np.uint8), transparency=0), ""),
+    "classes": (SEG, "few flat colours"),
+    "colours of classes": (COLOURS, "few flat colours"),
     "smoothed edges": (sensors.smoothed_map(THINGS, RNG), "few flat colours"),
+    "palette": (PALETTE, "a palette"),
     "16 bits": (DEPTH16, "16 bits or more a value, without any grain"),
-    "16 bits with grain": (sensors.encoded(RNG.integers(0, 60000, (20, 20)).astype(np.uint16)), "16 bits or more a value"), "24 bits": (DEPTH24, "numbers encoded in R, G, B"),
-    "normals": (NORMALS, "directions encoded in R, G, B"), "broken": (b"\x89PNG", None),
+    "16 bits with grain": (
+        sensors.encoded(RNG.integers(0, 60000, (20, 20)).astype(np.uint16)),
+        "16 bits or more a value",
+    ),
+    "24 bits": (DEPTH24, "numbers encoded in R, G, B"),
+    "normals": (NORMALS, "directions encoded in R, G, B"),
+    "broken": (b"\x89PNG", None),
     "one colour": (sensors.encoded(np.full((9, 9, 3), 7, np.uint8)), None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LOOKS)

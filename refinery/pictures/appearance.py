@@ -47,7 +47,9 @@ def appearance_of(data: bytes) -> str | None:
                 return _UNREFINED_MODES[opened.mode]
             if _has_deep_channels(opened, data):
                 return "16 bits a channel"
-            return appearance_of_pixels(np.asarray(opened))
+            look = appearance_of_pixels(np.asarray(opened))
+            is_cutout = "transparency" in opened.info  # one colour of gray or RGB: a figure to lay on something
+            return "" if is_cutout and look == FLAT else look
     except Exception:  # Pillow raises many kinds on broken files; a broken file says nothing
         return None
 
