@@ -112,7 +112,8 @@ LAYOUTS = {
     ),
     "Replicator": (
         {"rgb_0000.png": RENDER, "semantic_segmentation_0000.png": COLOURS, "normals_0000.png": NORMALS,
-         "instance_id_segmentation_0000.png": COLOURS, "distance_to_camera_0000.npy": b"", "motion_vectors_0000.png": FLOW},
+         "instance_id_segmentation_0000.png": COLOURS, "distance_to_camera_0000.npy": b"",
+         "motion_vectors_0000.png": FLOW},
         {"rgb_0000.png": (
             "distance_to_camera_0000.npy", "instance_id_segmentation_0000.png", "motion_vectors_0000.png",
             "normals_0000.png", "semantic_segmentation_0000.png")},

@@ -63,6 +63,27 @@ def with_partners(file: h5py.File, one: ImageSet, pictures: Sequence[str]) -> Im
     return replace(one, partners=tuple(_partners(file, parent, one.path, one.stacked, pictures)))
 
 
+def datasets_beside(file: h5py.File, sets: Sequence[ImageSet]) -> Iterator[tuple[str, h5py.Dataset]]:
+    """All datasets that lie in a file as themselves and hold no images of these sets, each once, with their paths."""
+    pictures = {_place(file[one.path]) for one in sets if one.stacked}
+    for one in sets:
+        if not one.stacked:
+            group = file[one.path or "/"]
+            pictures |= {_place(group[name]) for name in one.members or group if not why_refused(group, name)}
+    seen: set[Any] = set()
+    waiting = [("/", file["/"])]
+    while waiting:
+        path, node = waiting.pop()
+        if _place(node) in seen:
+            continue
+        seen.add(_place(node))
+        if isinstance(node, h5py.Group):
+            names = sorted((name for name in node if not why_refused(node, name)), reverse=True)
+            waiting.extend((f"{path.rstrip('/')}/{name}", node[name]) for name in names)
+        elif isinstance(node, h5py.Dataset) and _place(node) not in pictures:
+            yield path, node
+
+
 def names_of(file: h5py.File, path: str) -> list[str]:
     """Names in a group, or row numbers of a stacked dataset, numbers in number order."""
     node = file[path]

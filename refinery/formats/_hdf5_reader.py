@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import threading
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from refinery.errors import DatasetError, LabelError, SampleError
 from refinery.formats._hdf5_kinds import sets_and_verdicts
-from refinery.formats._hdf5_layout import MAX_VALUES, ImageSet, names_of, why_refused
+from refinery.formats._hdf5_layout import MAX_VALUES, ImageSet, datasets_beside, names_of, why_refused
 from refinery.formats._problems import reason
 from refinery.image import MAX_PIXELS
 from refinery.pictures.choice import EVERYTHING, Choice
@@ -23,6 +25,7 @@ from refinery.pictures.rules import Verdict
 
 FILES_REMEMBERED = 256
 PARENTS_KEPT = 16
+BLOCK_BYTES = 16 << 20
 
 
 def open_file(path: Path) -> h5py.File:
@@ -101,6 +104,19 @@ class Hdf5Reader:
         except TypeError as error:
             raise LabelError(f"{shown}: type {value.dtype} is no label; expected numbers or text") from error
 
+    def digest_beside(self, path: str, sets: Sequence[ImageSet]) -> str:
+        """Of all datasets of a file that lie in it and hold no pictures, by name. Raises DatasetError."""
+        digest = hashlib.sha256()
+        with self._lock:
+            try:
+                for name, dataset in datasets_beside(self._file(path), sets):
+                    digest.update(f"{name}\0{dataset.shape}\0{dataset.dtype}\0".encode("utf-8", "surrogateescape"))
+                    for block in _blocks(dataset):
+                        digest.update(block)
+            except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+                raise DatasetError(f"{self.root / path}: damaged HDF5 file; copy or write it again") from error
+        return digest.hexdigest()
+
     def close(self) -> None:
         """Close the file that is open."""
         with self._lock:
@@ -130,6 +146,18 @@ class Hdf5Reader:
             self.close()
             self._open = (path, open_file(self.root / path))
         return self._open[1]
+
+
+def _blocks(dataset: h5py.Dataset) -> Iterator[bytes]:
+    """The values of a dataset as bytes, some rows at a time."""
+    if not dataset.shape:
+        yield repr(dataset[()]).encode("utf-8", "surrogateescape")
+        return
+    row_bytes = max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize)
+    step = max(1, BLOCK_BYTES // row_bytes)
+    for start in range(0, dataset.shape[0], step):
+        values = dataset[start : start + step]
+        yield repr(values.tolist()).encode() if values.dtype.hasobject else np.ascontiguousarray(values).tobytes()
 
 
 def _value(parent: h5py.Group | h5py.Dataset, name: str, shown: str, limit: int) -> NDArray[Any]:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -95,6 +95,14 @@ class Judged(Protocol):
 
     def chosen(self, choice: Choice) -> Source:
         """The same dataset, where the user says which images are pictures."""
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """What a layout offers beside `Source` whose files hold maps and values that are no files of their own."""
+
+    def differing(self, delivered: Any) -> Iterator[str]:
+        """Files in which anything but the pictures is not in the output as it is here."""
 
 
 class IntoFiles(Protocol):

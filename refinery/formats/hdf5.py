@@ -132,6 +132,14 @@ class Hdf5Source:
         """The same files, where the user says which images are pictures."""
         return Hdf5Source(self._files.chosen(choice))
 
+    def differing(self, delivered: Hdf5Source) -> Iterator[str]:
+        """Files whose datasets, but for the pictures, are not the same in the output."""
+        for path in self._files.paths():
+            if sets := self._files.sets(path):
+                digests = [source._reader.digest_beside(path, sets) for source in (self, delivered)]
+                if digests[0] != digests[1]:
+                    yield path
+
     def file_of(self, sample: Sample) -> str:
         """The HDF5 file that holds a sample."""
         return self._files.locate(sample.image)[0]

@@ -16,7 +16,7 @@ FEW_COLOURS, MANY_COLOURS = 64, 2048
 FLAT_SHARE, FLATTER_SHARE = 0.5, 0.85
 """A label map has at most FEW_COLOURS and this share of flat pixels, or MANY_COLOURS and the larger share."""
 STILL_SHARE, ROUGH, UNRELATED = 0.6, 16, 0.3
-"""Where a number is spread over bytes, most neighbours have the same high byte, and low bytes that differ by so much."""
+"""Where a number is spread over bytes, most neighbours have one high byte, and low bytes that differ by so much."""
 UNIT_SHARE, UNIT_TOLERANCE = 0.85, 0.06
 """So many pixels of a map of normals are vectors of about length 1."""
 VARIED = 24
@@ -60,6 +60,8 @@ def appearance_of_pixels(pixels: NDArray[Any]) -> str | None:
     pixels = pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]
     top, left = (max(0, (side - SEEN_PX) // 2) for side in pixels.shape[:2])
     pixels = pixels[top : top + SEEN_PX, left : left + SEEN_PX]
+    if pixels.dtype.kind == "f":
+        pixels = np.nan_to_num(pixels, posinf=0, neginf=0)
     if (pixels == pixels[0, 0]).all():
         return None
     if pixels.dtype != np.uint8:

@@ -195,7 +195,7 @@ def _about_words(stem: str) -> str:
 
 
 def _numbers(stem: str) -> Iterator[str]:
-    """What two images of one frame share: the stem's own text without words for sensors, and its first and last number."""
+    """What two images of one frame share: its text without words for sensors, its first and its last number."""
     stem = _VARIANT.sub("", stem)
     yield without_sensor(stem)
     numbers = re.findall(r"[0-9]+", stem)
