@@ -84,8 +84,8 @@ class Delivery:
         except SampleError as error:
             work.error = f"{sample.image}: {error}"
             return self._reject(work)
-        if lost := self._lost_in_encoding(work, refined):
-            work.error = f"{sample.image}: {lost}"
+        if reason := self._lost_in_encoding(work, refined):
+            work.error = f"{sample.image}: {reason}"
             return self._reject(work)
         if is_sampled(sample.key) and not self._reads_back(work, refined):
             work.error = f"{sample.image}: what was encoded reads as another image; convert it to another format first"

@@ -119,7 +119,7 @@ def show_the_same(first: Mapping[str, NDArray[np.float32]], second: Mapping[str,
 
 def is_label_map(pixels: NDArray[np.uint8]) -> bool:
     """Whether (H, W, C) uint8 has the few flat colours of a label map; the most frequent colour is not looked at."""
-    codes = np.zeros(pixels.shape[:2], np.uint32)
+    codes: NDArray[Any] = np.zeros(pixels.shape[:2], np.uint32)
     for channel in range(pixels.shape[2]):
         codes = codes << 8 | pixels[:, :, channel]
     colours, counts = np.unique(codes, return_counts=True)
@@ -127,7 +127,7 @@ def is_label_map(pixels: NDArray[np.uint8]) -> bool:
         return True
     if len(colours) > MANY_COLOURS:
         return False
-    same = (codes[:, 1:] == codes[:, :-1]) & True
+    same = codes[:, 1:] == codes[:, :-1]
     seen = codes[:, 1:] != colours[counts.argmax()]
     flat = float(same[seen].mean()) if seen.any() else 1.0
     return flat >= (FLAT_SHARE if len(colours) <= FEW_COLOURS else FLATTER_SHARE)
