@@ -19,6 +19,8 @@ A message is one line: what, where, got, expected, what to do next.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RefineryError(Exception):
     """Root of the tree; `exit_code` is what the command line returns for it."""
@@ -81,6 +83,14 @@ class LabelError(SampleError):
 
 class TurnedError(LabelError):
     """One annotation says that its image is as wide as this one is high, and as high as it is wide."""
+
+
+class PartlyReadError(LabelError):
+    """Part of an annotation cannot be read: `labels` are those of the rest, `lines` say what is left out."""
+
+    def __init__(self, labels: tuple[Any, ...], lines: tuple[str, ...]) -> None:
+        super().__init__("; ".join(lines))
+        self.labels, self.lines = labels, lines
 
 
 class ModelError(RefineryError):
