@@ -55,4 +55,5 @@ def _look(file: h5py.File, path: str, images: Images, beside_whole: bool) -> Loo
     looks = tuple(look for pixels in images.pixels if (look := appearance_of_pixels(pixels)) is not None)
     if images.pixels[0].dtype.kind == "f" and beside_whole and not family.sense:
         looks = ("numbers with a point beside whole ones",) * len(images.pixels)
-    return Looked(family, looks)
+    sizes_hw = frozenset((pixels.shape[0], pixels.shape[1]) for pixels in images.pixels)
+    return Looked(family, looks, sizes_hw=sizes_hw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from refinery.formats._names import is_image_name
 from refinery.formats._problems import Problems
 from refinery.formats._roles import FOLDERS_SEEN, Roles, decide
 from refinery.formats._tree import Folder, Tree, join
+from refinery.image import size_of
 from refinery.pictures.appearance import appearance_of, outlines_of
 from refinery.pictures.choice import Choice
 from refinery.pictures.family import Families, Family, Place, frame_of
@@ -83,14 +85,17 @@ class FolderKinds:
         count = LOOKED_AT if thoroughly else 1
         step = max(1, len(family.paths) // count)
         looks, outlines = list[str](), dict[str, NDArray[np.float32]]()
+        sizes_hw = set[tuple[int, int]]()
         for path in family.paths[::step][:count]:
             data = self._content(path)
             if (look := appearance_of(data)) is not None:
                 looks.append(look)
+                with contextlib.suppress(SampleError):
+                    sizes_hw.add(size_of(data, path))
             if family.sense != "map" and (steep := outlines_of(data)) is not None:
                 outlines[frame_of(path)] = steep
         lossy = family.place.suffix in (".jpg", ".jpeg")
-        return Looked(family, tuple(looks), self._named[family.place] > 0, lossy, outlines)
+        return Looked(family, tuple(looks), self._named[family.place] > 0, lossy, outlines, frozenset(sizes_hw))
 
     def _content(self, path: str) -> bytes:
         try:

@@ -28,7 +28,8 @@ class Looked:
 
     looks: of each file that was looked at, what makes it look like a map, or "" for a render or photo.
     named: the layout's own names say already that these are maps (`0001_mask.png` beside `0001.png`).
-    lossy: stored as JPEG, as maps never are. outlines: of families whose names say nothing, by frame.
+    lossy: stored as JPEG, as maps never are. outlines: of families that may be pictures, by frame.
+    sizes_hw: of its files, where known.
     """
 
     family: Family
@@ -36,6 +37,7 @@ class Looked:
     named: bool = False
     lossy: bool = False
     outlines: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    sizes_hw: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def map_look(self) -> str:
@@ -118,6 +120,7 @@ class _Judging:
 
     def _called_picture(self, one: Looked, called: str) -> Verdict:
         beside = [other for other in self._beside(one, self.known) if not other.map_look]
+        beside = [other for other in beside if not _are_of_other_sizes(one, other)]
         better = [other for other in beside if _is_better_called(other.family, one.family)]
         plain = [other for other in beside if sense_of(sensor_words(_differing(one.family, other.family)[0])) == ""]
         if plain and one.map_look:
@@ -144,7 +147,7 @@ class _Judging:
             if one.map_look in UNREFINED or (one.map_look == DEEP and len(self.families) == 1):
                 return _picture(family, f"nothing else stands there ({one.map_look})")
             return _doubt(family, f"they look like maps ({one.map_look})", "map" if self._has_renders() else "picture")
-        known = self._beside(one, self.known)
+        known = [other for other in self._beside(one, self.known) if not _are_of_other_sizes(one, other)]
         if not known and (odd := self._odd_ones(one)):
             return _doubt(family, _ONE_OF_THEM.format(odd[0].family.glob()), "picture")
         if known:
@@ -250,6 +253,11 @@ def _is_better_called(other: Family, one: Family) -> bool:
     """Whether only the other's name says picture where both names differ."""
     own, others = map(sensor_words, _differing(one, other))
     return sense_of(others) == "picture" and sense_of(own) == "" and not is_view(_differing(one, other)[0])
+
+
+def _are_of_other_sizes(one: Looked, other: Looked) -> bool:
+    """Whether no image of one is as large as any of the other: then they are no sensors of one frame."""
+    return bool(one.sizes_hw and other.sizes_hw) and not one.sizes_hw & other.sizes_hw
 
 
 def _are_two_sensors(one: Looked, other: Looked) -> bool:
