@@ -14,10 +14,10 @@ import numpy as np
 from refinery.annotations import SHARED_SUFFIXES, Shared, one_line, open_shared
 from refinery.errors import LabelError, SampleError
 from refinery.formats._counting import counted
-from refinery.formats._names import PICTURE_FOLDERS, is_label_folder
+from refinery.formats._names import PICTURE_FOLDERS, is_apple_double, is_label_folder
 from refinery.formats._source import Source
-from refinery.image import SUFFIXES
 from refinery.formats._tar_files import TarFiles
+from refinery.image import SUFFIXES
 from refinery.sample import Label, Sample
 
 MAX_BYTES = 512 << 20
@@ -139,7 +139,9 @@ def _objects_of(file: Sequence[Label]) -> dict[int, tuple[object, ...]]:
     """Items that have a box: their class and where the box is."""
     classes = {label.item: label.text for label in file if label.name == "objects.class"}
     boxes = {label.item: label.value for label in file if label.name == "objects.box"}
-    return {item: (classes.get(item, ""), *np.round(box, 2).tolist()) for item, box in boxes.items()}
+    return {
+        item: (classes.get(item, ""), *np.asarray(box, np.float64).round(2).tolist()) for item, box in boxes.items()
+    }
 
 
 def entries_about(image: str, indices: Sequence[ImageIndex]) -> list[tuple[Shared, str]]:
@@ -162,7 +164,7 @@ def look_over(source: Source) -> tuple[list[ImageIndex], frozenset[str], list[st
         if isinstance(entry, Sample):
             folders.add(entry.image)
         elif entry.path.lower().endswith(SHARED_SUFFIXES) and len(paths) < MAX_FILES:
-            paths.append(entry.path)
+            paths += [] if is_apple_double(PurePosixPath(entry.path).name) else [entry.path]
     indices, problems = _open_all(source, paths)
     for index in indices:
         problems += index.count(entry.image for entry in source.entries() if isinstance(entry, Sample))

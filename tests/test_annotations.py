@@ -223,12 +223,14 @@ def test_broken_yolo_is_one_line(line: str, message: str) -> None:
     assert message in problem
 
 
-@pytest.mark.parametrize(("line", "message"), [("1 cat", "not numbers"), ("1 0.5 0.5", "3 numbers"), ("1 3 3 1 1", "[0, 1]")])
+@pytest.mark.parametrize(
+    ("line", "message"), [("1 cat", "not numbers"), ("1 0.5 0.5", "3 numbers"), ("1 3 3 1 1", "[0, 1]")]
+)
 def test_a_bad_line_of_yolo_is_named_and_its_neighbours_stand(line: str, message: str) -> None:
     data = f"0 0.5 0.5 0.1 0.1\n{line}\n2 0.5 0.5 0.2 0.2".encode()
     labels, (problem,) = read_labels({"a.txt": data}, SIZE_HW)
     assert [label.text for label in labels if label.type == "class"] == ["0", "2"]
-    assert problem.startswith("a.txt line 2: ")
+    assert problem.startswith("left out: a.txt line 2: ")
     assert message in problem
 
 
@@ -355,7 +357,7 @@ def test_an_outline_that_fills_the_memory_is_refused() -> None:
 def test_run_lengths_never_make_more_than_their_image(rle: dict[str, Any]) -> None:
     labels, (problem,) = read_labels({"a.json": coco_masks(rle)}, SIZE_HW)
     assert labels == ()
-    assert problem.startswith("a.json: a.png: object 0: ")
+    assert problem.startswith("left out: a.json: a.png: object 0: ")
     assert "\n" not in problem
 
 

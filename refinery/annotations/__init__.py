@@ -22,6 +22,7 @@ from refinery.errors import LabelError, PartlyReadError
 from refinery.sample import Label
 
 __all__ = [
+    "LEFT_OUT",
     "SHARED_SUFFIXES",
     "Shared",
     "as_displayed",
@@ -32,6 +33,9 @@ __all__ = [
     "read_labels",
     "read_with_lines",
 ]
+
+LEFT_OUT = "left out: "
+"""Begins the line about an object that could not be read, whose neighbours could."""
 
 SHARED_SUFFIXES = (".json", ".csv", ".tsv", ".jsonl", ".xml")
 
@@ -65,7 +69,7 @@ def read_with_lines(
     try:
         return as_displayed(read, size_hw, orientation), ()
     except PartlyReadError as error:
-        return error.labels, tuple(map(one_line, error.lines))
+        return error.labels, tuple(one_line(f"{LEFT_OUT}{line}") for line in error.lines)
     except LabelError as error:
         return (), (one_line(error),)
 

@@ -23,6 +23,7 @@ from refinery.sample import Label
 
 SUFFIXES: tuple[str, ...] = (".json",)
 _KINDS = ("rectanglelabels", "polygonlabels", "keypointlabels", "ellipselabels", "brushlabels", "choices")
+_SIZES = ("original_width", "original_height")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 
 
@@ -79,7 +80,8 @@ class _Tasks:
 
 def _image_of(task: dict[str, Any]) -> str:
     """The name of a task's image: of an upload without its mark, of others as it stands."""
-    data = task.get("data") if isinstance(task.get("data"), dict) else task
+    inner = task.get("data")
+    data: dict[str, Any] = inner if isinstance(inner, dict) else task
     told = next(
         (data[key] for key in ("image", "img", "ocr", "image_url", "url") if isinstance(data.get(key), str)), ""
     )
@@ -93,7 +95,7 @@ def _results_of(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for result in dicts(annotation.get("result")):
             value = result.get("value")
             if isinstance(value, dict) and not annotation.get("was_cancelled"):
-                sizes = {key: result[key] for key in ("original_width", "original_height") if key in result}
+                sizes: dict[str, Any] = {key: result[key] for key in _SIZES if key in result}
                 yield {**value, **sizes}
     for values in task.values():
         yield from (one for one in dicts(values) if any(kind in one for kind in _KINDS))

@@ -36,7 +36,7 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
     tree = load(data, path)
     if not isinstance(tree, dict):
         raise LabelError(f"{path}: not a JSON object; expected Supervisely's size and objects")
-    size = tree.get("size") if isinstance(tree.get("size"), dict) else {}
+    size = _object_in(tree, "size")
     _objects.require_size((size.get("width"), size.get("height")), size_hw, path)
     objects = dicts(tree.get("objects"))
     if len(objects) > _objects.MAX_OBJECTS:
@@ -53,7 +53,7 @@ def _object(thing: dict[str, Any], item: int, path: str, size_hw: tuple[int, int
     kind = thing.get("geometryType")
     if kind == "bitmap" and item < _objects.most_masks(size_hw):
         yield Label("objects.mask", "instance_mask", _mask(thing.get("bitmap"), item, path, size_hw), item=item)
-    points = thing.get("points") if isinstance(thing.get("points"), dict) else {}
+    points = _object_in(thing, "points")
     if kind not in ("rectangle", "polygon", "point"):
         return
     outer = _objects.finite(points.get("exterior", ()), path, "exterior", item)
@@ -67,6 +67,11 @@ def _object(thing: dict[str, Any], item: int, path: str, size_hw: tuple[int, int
         yield _objects.keypoint("point", outer[:2].tolist(), item, path)
     else:
         yield _objects.polygon(outer, item, path)
+
+
+def _object_in(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    value = tree.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _mask(bitmap: Any, item: int, path: str, size_hw: tuple[int, int]) -> Any:

@@ -162,14 +162,14 @@ def _without_size(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json_lines(text: str, path: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
+    for at, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise LabelError(f"{path} line {number}: not JSON; expected an object a line") from error
+                raise LabelError(f"{path} line {at}: not JSON; expected an object a line") from error
             if not isinstance(row, dict):
-                raise LabelError(f"{path} line {number}: not a JSON object; expected one with a file_name")
+                raise LabelError(f"{path} line {at}: not a JSON object; expected one with a file_name")
             yield row
 
 

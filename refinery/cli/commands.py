@@ -279,7 +279,8 @@ def refine(
         print_result(result, json_output, observer, refine_text, sys.stderr if settings.out == "-" else sys.stdout)
         if settings.exit_zero:
             return
-        if result["rejected"] or result.get("not_carried") or result["verdicts"]["fail"]:
+        left = result["rejected"] or result.get("not_carried") or result.get("left_out")
+        if left or result["verdicts"]["fail"]:
             raise typer.Exit(LABELS_FAILED)
 
 
