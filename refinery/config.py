@@ -101,6 +101,12 @@ class TrainConfig:
     """How long a distributed run waits for its other processes to begin."""
     match_real: int = 0
     """For each synthetic image of a batch take the most similar in layout of this many drawn real ones; 0: any."""
+    images: tuple[str, ...] = ()
+    """Globs of the images to refine, such as "rgb*/**"; others are carried. Empty: found out, or asked."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are never refined, such as "depth*/**"."""
+    yes: bool = False
+    """Where it is in doubt which images are pictures, take the likeliest answer instead of asking."""
 
     def __post_init__(self) -> None:
         require_at_least(
@@ -172,6 +178,12 @@ class RefineConfig:
     """Read and hash input and output again; otherwise files of the same size and times count as unchanged."""
     exit_zero: bool = False
     """Exit with 0, not 3, where samples failed their label check or were rejected: for schedulers that know only 0."""
+    images: tuple[str, ...] = ()
+    """Globs of the images to refine, such as "rgb*/**"; others are carried. Empty: found out, or asked."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are never refined, such as "depth*/**"."""
+    yes: bool = False
+    """Where it is in doubt which images are pictures, take the likeliest answer instead of asking."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")
@@ -245,6 +257,10 @@ class InspectConfig:
     """Images a side for realism."""
     seed: int = 0
     """Which real images form which half, which samples an audit is calibrated on."""
+    images: tuple[str, ...] = ()
+    """Globs of the images that are pictures, as refine takes them."""
+    maps: tuple[str, ...] = ()
+    """Globs of images that are maps, as refine takes them."""
 
     def __post_init__(self) -> None:
         require_share(self, "false_alarms")

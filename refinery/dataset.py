@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 from refinery import registry
-from refinery.errors import DatasetError, SampleError
+from refinery.errors import DatasetError, PicturesInDoubt, SampleError, UsageError
 from refinery.formats._counting import count_samples
-from refinery.formats._source import Skipping, Source
+from refinery.formats._source import Judged, Skipping, Source
 from refinery.image import SUFFIXES, Decoded
+from refinery.pictures.choice import EVERYTHING, Choice
+from refinery.pictures.rules import answers
 from refinery.sample import Sample
 
 FALLBACK = "folder"
@@ -22,6 +25,7 @@ FALLBACK = "folder"
 LOOKED_AT = 200
 FILES_NAMED = 100_000
 UNREADABLE_NAMED = 10
+SHOWN_KINDS = 20
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,12 @@ class Survey:
     problems: list[str]
 
 
-def open_dataset(path: Path, layout: str | None = None) -> Source:
+def open_dataset(path: Path, layout: str | None = None, choice: Choice = EVERYTHING, asks: bool = False) -> Source:
     """Open a dataset; its layout is found out unless it is named.
 
-    Raises DatasetError where there is no dataset or not one image in it, ConfigError for an unknown layout.
+    choice: what the user says about which images are pictures. asks: whether a doubt about that is an error; otherwise
+    the likeliest answer is taken, and `doubts` tells of it. Raises DatasetError where there is no dataset or not one
+    picture in it, ConfigError for an unknown layout, PicturesInDoubt, UsageError for a glob that matches nothing.
     """
     if layout is not None:
         module = registry.find("format", layout)
@@ -67,9 +73,50 @@ def open_dataset(path: Path, layout: str | None = None) -> Source:
     else:
         _require_path(path)
         source = _sniff(path)
+    source = with_choice(source, choice, path)
+    if asks:
+        require_no_doubt(source, path)
     if not any(isinstance(entry, Sample) for entry in source.entries()):
         raise DatasetError(_no_images(path, source))
     return source
+
+
+def with_choice(source: Source, choice: Choice, where: object) -> Source:
+    """The dataset with what the user says about its images. Raises UsageError for a glob that matches nothing."""
+    if not choice:
+        return source
+    if not isinstance(source, Judged):
+        raise UsageError(f"{where}: --images and --maps are not for a {source.layout}; leave them out")
+    chosen = source.chosen(choice)
+    paths = [path for verdict in cast(Judged, chosen).verdicts() for path in verdict.family.paths]
+    if unmatched := choice.unmatched(paths):
+        shown = ", ".join(sorted({verdict.family.glob() for verdict in source.verdicts()})[:SHOWN_KINDS])
+        raise UsageError(f"{where}: no image matches {unmatched[0]!r}; there are {shown}")
+    return chosen
+
+
+def require_no_doubt(source: Source, where: object) -> None:
+    """Raises PicturesInDoubt where a person has to say which images are pictures."""
+    verdicts = source.verdicts() if isinstance(source, Judged) else ()
+    if any(verdict.kind == "doubt" for verdict in verdicts):
+        lines = tuple(verdict.line() for verdict in verdicts if verdict.kind == "doubt")
+        raise PicturesInDoubt(str(where), lines, tuple((each.images, each.maps) for each in answers(verdicts)))
+
+
+def doubts(source: Source) -> list[str]:
+    """What is in doubt about the images of a dataset, and what they were taken for; a line each."""
+    verdicts = source.verdicts() if isinstance(source, Judged) else ()
+    taken = {"picture": "taken for pictures (--maps says otherwise)", "map": "carried (--images says otherwise)"}
+    return [f"{verdict.line()}: {taken[verdict.likely]}" for verdict in verdicts if verdict.kind == "doubt"]
+
+
+def kinds(source: Source) -> dict[str, str]:
+    """What the images of a dataset were taken for and why, by glob; the first ones, pictures before maps."""
+    verdicts = source.verdicts() if isinstance(source, Judged) else ()
+    order = sorted(verdicts, key=lambda verdict: ("picture", "doubt", "map").index(verdict.kind))
+    lines = [verdict.line().partition(": ") for verdict in order]
+    shown = {glob: text for glob, _, text in lines[:SHOWN_KINDS]}
+    return shown | ({"...": f"{len(lines) - SHOWN_KINDS} more kinds"} if len(lines) > SHOWN_KINDS else {})
 
 
 def survey(source: Source, limit: int = LOOKED_AT) -> Survey:
@@ -214,5 +261,8 @@ def _no_images(path: Path, source: Source | None = None) -> str:
         return f"{path}: the folder is empty; expected images ({', '.join(SUFFIXES)})"
     found = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common(4))
     if source and any(suffix in SUFFIXES for suffix in counts):
-        return f"{path}: no images to refine (found {found}); all of them look like masks, depth or label images"
+        return (
+            f"{path}: no images to refine (found {found}); all of them look like masks, depth or label images; "
+            "--images GLOB says otherwise"
+        )
     return f"{path}: no images in it (found {found}); expected {', '.join(SUFFIXES)}, or HDF5 files"

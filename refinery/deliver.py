@@ -17,6 +17,7 @@ from refinery.contents.content import sidecars_of
 from refinery.errors import SampleError
 from refinery.formats._files import Files
 from refinery.formats._source import Sink, Source, require_input
+from refinery.image import Decoded
 from refinery.journal import Line, finding_to_json
 from refinery.sample import Status
 from refinery.soften import soften
@@ -83,6 +84,9 @@ class Delivery:
         except SampleError as error:
             work.error = f"{sample.image}: {error}"
             return self._reject(work)
+        if reason := self._lost_in_encoding(work, refined):
+            work.error = f"{sample.image}: {reason}"
+            return self._reject(work)
         if is_sampled(sample.key) and not self._reads_back(work, refined):
             work.error = f"{sample.image}: what was encoded reads as another image; convert it to another format first"
             return self._reject(work)
@@ -99,6 +103,14 @@ class Delivery:
             return "softened"
         return "kept" if self._fails(work) else "refined"
 
+    def _lost_in_encoding(self, work: Work, refined: bytes) -> str:
+        """Why an image whose pixels changed has the bytes of its source all the same; empty if all is well."""
+        assert work.decoded is not None
+        work.changed = refined != work.data
+        if work.changed or _is_lossy(work.decoded) or np.array_equal(work.stored, work.decoded.pixels):
+            return ""
+        return "the refined image was encoded to the bytes of its source; convert it to another format first"
+
     def _reads_back(self, work: Work, refined: bytes) -> bool:
         """Whether an encoded image decodes to what it was made of: to the level where the format keeps levels."""
         assert work.decoded is not None
@@ -108,8 +120,7 @@ class Delivery:
             return False
         if (read.pixels.shape, read.mode, read.bits) != (work.stored.shape, work.decoded.mode, work.decoded.bits):
             return bool(work.stored.shape[2] != work.decoded.pixels.shape[2])  # gray made colour has another mode
-        lossy = read.format == "JPEG" or read.info.get("compression") == "jpeg"
-        return lossy or bool(np.array_equal(read.pixels, work.stored))
+        return _is_lossy(read) or bool(np.array_equal(read.pixels, work.stored))
 
     def _quarantine(self, work: Work, data: bytes, refined: bytes) -> Line:
         """Deliver the synthetic image and keep the refined one apart."""
@@ -150,6 +161,10 @@ class Delivery:
             self.log.add(f"sample {sample.key}", record)
 
 
+def _is_lossy(decoded: Decoded) -> bool:
+    return decoded.format == "JPEG" or decoded.info.get("compression") == "jpeg"
+
+
 def _line(work: Work, status: Status, delivered: bytes) -> Line:
     was = {"was": [finding_to_json(finding) for finding in work.was]} if work.was else {}
     sample = work.sample
@@ -159,6 +174,7 @@ def _line(work: Work, status: Status, delivered: bytes) -> Line:
         **({"variant": sample.variant, "variant_of": sample.origin.key} if sample.variant else {}),
         "status": status,
         "strength": work.strength,
+        "changed": work.changed and work.strength > 0,
         "labels": [finding_to_json(finding) for finding in work.findings],
         **was,
         "problems": list(work.problems),

@@ -2,7 +2,8 @@
 
 RefineryError                  exit code 1; the command line catches this one class
 ├── UsageError                 exit code 2: the command cannot mean what it says
-│   └── ConfigError            a TOML key, a value or an option that is not understood
+│   ├── ConfigError            a TOML key, a value or an option that is not understood
+│   └── PicturesInDoubt        which images are pictures and which are maps has to be said
 ├── DatasetError               a dataset as a whole: empty, missing, of an unknown layout
 │   └── SampleError            one sample: unreadable image, broken sidecar; the rest goes on
 │       └── LabelError         one annotation that does not say what its kind must say
@@ -17,6 +18,8 @@ A message is one line: what, where, got, expected, what to do next.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class RefineryError(Exception):
@@ -35,6 +38,37 @@ class ConfigError(UsageError):
     """A TOML key, a value or an option that is not understood."""
 
 
+class PicturesInDoubt(UsageError):  # noqa: N818  # a question, not a mistake
+    """Which images of a dataset are pictures to refine, and which are maps to carry, has to be said by a person.
+
+    candidates: a line about each family of images in doubt. answers: what a person may mean, likeliest first, each as
+    the globs of `--images` and of `--maps`.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        candidates: tuple[str, ...],
+        answers: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...],
+    ) -> None:
+        self.where, self.candidates, self.answers = where, candidates, answers
+        super().__init__("; ".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """The question, a line a candidate, and a line an answer."""
+        shown = [f"{'--yes, or ' if at == 0 else ''}{options_of(*answer)}" for at, answer in enumerate(self.answers)]
+        return [
+            f"{self.where}: which images are pictures to refine? say so with --images, --maps or --yes",
+            *self.candidates,
+            *(f"answer {at}: {text}" for at, text in enumerate(shown, 1)),
+        ]
+
+
+def options_of(images: tuple[str, ...], maps: tuple[str, ...]) -> str:
+    """An answer as options of the command line."""
+    return " ".join([*(f"--images '{glob}'" for glob in images), *(f"--maps '{glob}'" for glob in maps)])
+
+
 class DatasetError(RefineryError):
     """A dataset as a whole cannot be used."""
 
@@ -49,6 +83,14 @@ class LabelError(SampleError):
 
 class TurnedError(LabelError):
     """One annotation says that its image is as wide as this one is high, and as high as it is wide."""
+
+
+class PartlyReadError(LabelError):
+    """Part of an annotation cannot be read: `labels` are those of the rest, `lines` say what is left out."""
+
+    def __init__(self, labels: tuple[Any, ...], lines: tuple[str, ...]) -> None:
+        super().__init__("; ".join(lines))
+        self.labels, self.lines = labels, lines
 
 
 class ModelError(RefineryError):

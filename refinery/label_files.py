@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from refinery.annotations import SHARED_SUFFIXES, Shared, one_line, open_shared
 from refinery.errors import LabelError, SampleError
 from refinery.formats._counting import counted
-from refinery.formats._names import PICTURE_FOLDERS, is_label_folder
+from refinery.formats._names import PICTURE_FOLDERS, is_apple_double, is_label_folder
 from refinery.formats._source import Source
 from refinery.formats._tar_files import TarFiles
-from refinery.sample import Sample
+from refinery.image import SUFFIXES
+from refinery.sample import Label, Sample
 
 MAX_BYTES = 512 << 20
 MAX_FILES = 256
 CLASS_FOLDERS = 1000
 IMAGES_EACH = 8
+NAMED = 5
+BY_PATH = 2
+"""How sure an entry is that has an image's path: more than one that has its name (1), or its stem (0)."""
+
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -26,7 +35,8 @@ class ImageIndex:
     """Finds a sample's image in a file about many images: by its path, then by its file name, then by its stem.
 
     Images outside the folder that the file lies in (or that its `annotations` folder lies in) are none of it, nor are
-    images of `val` where the file is called `..._train`.
+    images of `val` where the file is called `..._train`. Names are compared in one form of Unicode. An entry that would
+    be about two images, told apart by nothing but folders that it does not name, is about none: see `count`.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -37,26 +47,101 @@ class ImageIndex:
         self._by_path: dict[str, str] = {}
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
+        self._by_path_only: frozenset[str] = frozenset()
         for name in shared.names:
-            path = PurePosixPath(name.replace("\\", "/"))
+            path = PurePosixPath(composed(name.replace("\\", "/")))
             self._by_path.setdefault(path.as_posix(), name)
             self._by_name.setdefault(path.name, []).append(name)
             self._by_stem.setdefault(path.stem, []).append(name)
 
     def find(self, image: str) -> tuple[str, int] | None:
         """The file's own name for an image of the dataset and how sure that is (2 to 0); None when it has none."""
+        image = composed(image)
         splits = _splits(image)
         if not image.startswith(self._scope) or (splits and self._splits and not splits & self._splits):
             return None
         path = PurePosixPath(image)
         for exact in (image.removeprefix(f"{self._folder}/"), image):
             if exact in self._by_path:
-                return self._by_path[exact], 2
+                return self._by_path[exact], BY_PATH
         for certainty, found in ((1, self._by_name.get(path.name, ())), (0, self._by_stem.get(path.stem, ()))):
             name = _alike(found, path)
             if name is not None:
-                return name, certainty
+                return None if name in self._by_path_only else (name, certainty)
         return None
+
+    def count(self, images: Iterable[str]) -> list[str]:
+        """Meet every image of the dataset; a line about entries of images that are not there, or of several images."""
+        met: dict[str, list[str]] = {}
+        exact: set[str] = set()
+        without: list[str] = []
+        for image in images:
+            answer = self.find(image)
+            if answer is None:
+                if image.startswith(self._scope):
+                    without.append(image)
+                continue
+            met.setdefault(answer[0], []).append(image)
+            if answer[1] == BY_PATH:
+                exact.add(answer[0])
+        path, entries = self.shared.path, len(list(self.shared.names))
+        several = {name: images for name, images in met.items() if len(images) > 1}
+        self._by_path_only = frozenset(several)
+        doubted = {name: images for name, images in several.items() if name not in exact}
+        lines = [
+            f"{path}: its entry {name[:80]!r} may be about {one} or {other}; it is read for none; name the folder"
+            for name, (one, other, *_) in list(doubted.items())[:NAMED]
+        ]
+        lines += [f"{path}: {len(doubted) - NAMED:,} more such entries"] if len(doubted) > NAMED else []
+        if not met:
+            lines.append(f"{path}: none of its {entries:,} entries names an image of this dataset")
+        absent = entries - len(met)
+        if met and absent:
+            missing = next(name for name in self.shared.names if name not in met)
+            also = f"; {len(without):,} images are not in it, such as {without[0]}" if without else ""
+            lines.append(f"{path}: {absent:,} of its {entries:,} images are not there, such as {missing[:80]}{also}")
+        return lines
+
+
+def composed(text: str) -> str:
+    """The text in Unicode's composed form (NFC), as names are compared: macOS writes them decomposed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def without_repeats(files: Sequence[tuple[Label, ...]]) -> list[tuple[Label, ...]]:
+    """The labels of several files about one image; an object that a file before has too, of one class and box, is one.
+
+    What only the later file says of it, its keypoints for example, joins the object of the earlier one.
+    """
+    known: dict[tuple[object, ...], int] = {}
+    kept: list[Label] = []
+    names: set[tuple[str, int]] = set()
+    found: list[tuple[Label, ...]] = []
+    for file in files:
+        objects = _objects_of(file)
+        twice = {item: known[which] for item, which in objects.items() if which in known} if found else {}
+        if twice:
+            joined = [replace(label, item=twice[label.item]) for label in file if label.item in twice]
+            joined = [label for label in joined if (label.name, label.item) not in names]
+            found[0] = (*found[0], *joined)
+            file = tuple(label for label in file if label.item not in twice)
+            kept += joined
+        elif objects and not known:
+            known = {which: item for item, which in objects.items()}
+            names = {(label.name, label.item) for label in file}
+            found.insert(0, file)
+            continue
+        found.append(file)
+    return found
+
+
+def _objects_of(file: Sequence[Label]) -> dict[int, tuple[object, ...]]:
+    """Items that have a box: their class and where the box is."""
+    classes = {label.item: label.text for label in file if label.name == "objects.class"}
+    boxes = {label.item: label.value for label in file if label.name == "objects.box"}
+    return {
+        item: (classes.get(item, ""), *np.asarray(box, np.float64).round(2).tolist()) for item, box in boxes.items()
+    }
 
 
 def entries_about(image: str, indices: Sequence[ImageIndex]) -> list[tuple[Shared, str]]:
@@ -79,8 +164,10 @@ def look_over(source: Source) -> tuple[list[ImageIndex], frozenset[str], list[st
         if isinstance(entry, Sample):
             folders.add(entry.image)
         elif entry.path.lower().endswith(SHARED_SUFFIXES) and len(paths) < MAX_FILES:
-            paths.append(entry.path)
+            paths += [] if is_apple_double(PurePosixPath(entry.path).name) else [entry.path]
     indices, problems = _open_all(source, paths)
+    for index in indices:
+        problems += index.count(entry.image for entry in source.entries() if isinstance(entry, Sample))
     return indices, folders.names(), problems
 
 
@@ -116,6 +203,7 @@ class ClassFolders:
 def _open_all(source: Source, paths: Iterable[str]) -> tuple[list[ImageIndex], list[str]]:
     indices: list[ImageIndex] = []
     problems: list[str] = []
+    unread: list[str] = []
     total = 0
     for path in paths:
         total += _size(source, path)
@@ -131,7 +219,23 @@ def _open_all(source: Source, paths: Iterable[str]) -> tuple[list[ImageIndex], l
             continue
         if shared is not None:
             indices.append(ImageIndex(shared))
+        elif _names_images(source, path):
+            unread.append(path)
+    if unread:
+        more = f" and {len(unread) - NAMED:,} more" if len(unread) > NAMED else ""
+        problems.append(
+            f"{', '.join(unread[:NAMED])}{more}: no reader finds images of this dataset named there, so no labels come "
+            "from there"
+        )
     return indices, problems
+
+
+def _names_images(source: Source, path: str) -> bool:
+    """Whether a file may hold labels of images: a table, or one that speaks of image files."""
+    if not path.lower().endswith((".json", ".xml")):
+        return True
+    data = source.read_file(path).lower()
+    return any(suffix.encode() + quote in data for suffix in SUFFIXES for quote in (b'"', b"<", b"'"))
 
 
 def _size(source: Source, path: str) -> int:

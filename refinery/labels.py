@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import threading
@@ -14,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from refinery.annotations import as_displayed, fields_in, merged, one_line, read_labels
+from refinery.annotations import fields_in, merged, one_line, read_labels, read_with_lines
 from refinery.config import LabelOverride
 from refinery.errors import LabelError, SampleError
 from refinery.formats._source import Source
 from refinery.image import stored_orientation
-from refinery.label_files import ImageIndex, entries_about, look_over
+from refinery.label_files import ImageIndex, entries_about, look_over, without_repeats
 from refinery.sample import Label, LabelType, Sample
 
 _PLACES = ("keypoint", "box", "polygon", "instance_mask", "semantic_mask", "depth")
@@ -64,10 +63,10 @@ class LabelReader:
         problems.extend(unreadable)
         files = [own]
         for shared, name in entries_about(sample.image, self._indices):
-            try:
-                files.append(as_displayed(partial(shared.read, name), size_hw, orientation))
-            except LabelError as error:
-                problems.append(one_line(error))
+            labels, lines = read_with_lines(partial(shared.read, name), size_hw, orientation)
+            files.append(labels)
+            problems += lines
+        files = without_repeats(files)
         labels = self._with_folder(merged(files), sample)
         return self._overridden(labels, sample, problems), tuple(problems)
 
@@ -89,11 +88,10 @@ class LabelReader:
             return ""
         digest = hashlib.sha256(self._folder_of(sample.origin).encode("utf-8", "surrogateescape"))
         for shared, name in entries_about(sample.origin.image, self._indices):
-            with contextlib.suppress(LabelError):
-                for label in shared.read(name, size_hw):
-                    told = (label.name, label.type, label.item, label.text, label.unit, label.extent_px)
-                    digest.update(repr(told).encode("utf-8", "surrogateescape"))
-                    digest.update(label.value.tobytes())
+            for label in read_with_lines(partial(shared.read, name), size_hw, lambda: 1)[0]:
+                told = (label.name, label.type, label.item, label.text, label.unit, label.extent_px)
+                digest.update(repr(told).encode("utf-8", "surrogateescape"))
+                digest.update(label.value.tobytes())
         return digest.hexdigest()
 
     def index_files(self) -> list[str]:

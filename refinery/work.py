@@ -40,7 +40,8 @@ class Work:
     the file is delivered as it was. findings: of what is delivered. was: what was found in the image as it was refined,
     for the labels whose verdict softening changed. strength: 1 as refined, 0 the synthetic image. stamps: states of the
     image and the sidecars before they were read. labels_digest: see `LabelReader.shared_digest`. sidecars: hashes of
-    the carried files by their names in the output. line: the manifest line of a sample that an earlier run has done;
+    the carried files by their names in the output. changed: whether what was encoded has other bytes than the source.
+    line: the manifest line of a sample that an earlier run has done;
     then nothing else is set.
     """
 
@@ -59,6 +60,7 @@ class Work:
     stamps: tuple[Stamp | None, ...] = ()
     labels_digest: str = ""
     sidecars: dict[str, str | None] = field(default_factory=dict)
+    changed: bool = False
     line: dict[str, Any] | None = None
 
     def take(self, refined: FloatArray) -> None:

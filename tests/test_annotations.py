@@ -77,7 +77,7 @@ def test_corners_are_keypoints_and_a_class_keeps_its_text() -> None:
 
 def test_odd_numbers_are_kept() -> None:
     labels, problems = read_labels(
-        {"a.json": b'{"p": [NaN, 1e999], "q": [-7, 4000000000], "n": null, "s": "text"}'}, SIZE_HW
+        {"a.json": b'{"point": [NaN, 1e999], "tip": [-7, 4000000000], "n": null, "s": "text"}'}, SIZE_HW
     )
     assert [label.type for label in labels] == ["keypoint", "keypoint"]
     assert not problems
@@ -91,8 +91,8 @@ def test_odd_numbers_are_kept() -> None:
     ids=["empty", "cut", "binary", "deep", "nested", "long number", "many"],
 )  # fmt: skip
 def test_a_broken_sidecar_is_one_line_and_costs_no_other(data: bytes) -> None:
-    labels, problems = read_labels({"bad.json": data, "good.json": b'{"p": [1, 2]}', "notes.md": b"x"}, SIZE_HW)
-    assert [label.name for label in labels] == ["p"]
+    labels, problems = read_labels({"bad.json": data, "good.json": b'{"point": [1, 2]}', "notes.md": b"x"}, SIZE_HW)
+    assert [label.name for label in labels] == ["point"]
     (problem,) = problems
     assert problem.startswith("bad.json: ")
     assert "\n" not in problem
@@ -214,14 +214,23 @@ def test_yolo_shares_become_pixels(line: str, expected: list[Any]) -> None:
         ("0 nan 0.5 0.1 0.1", "NaN"),
         ("0 0.5 0.5 1e999 0.1", "infinite"),
         ("0 30 12 8 8", "must lie in [0, 1]"),
-        ("0 0.5 0.5 0.1 0.1\n1 cat", "line 2: not numbers"),
-        ("0 0.5 0.5 0.1 0.1\n1 0.5 0.5", "line 2: 3 numbers"),
         ("0 0.5 0.5 0.1 0.1\n" * 2000, "2000 objects"),
     ],
 )
 def test_broken_yolo_is_one_line(line: str, message: str) -> None:
     labels, (problem,) = read_labels({"a.txt": line.encode()}, SIZE_HW)
     assert labels == ()
+    assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "message"), [("1 cat", "not numbers"), ("1 0.5 0.5", "3 numbers"), ("1 3 3 1 1", "[0, 1]")]
+)
+def test_a_bad_line_of_yolo_is_named_and_its_neighbours_stand(line: str, message: str) -> None:
+    data = f"0 0.5 0.5 0.1 0.1\n{line}\n2 0.5 0.5 0.2 0.2".encode()
+    labels, (problem,) = read_labels({"a.txt": data}, SIZE_HW)
+    assert [label.text for label in labels if label.type == "class"] == ["0", "2"]
+    assert problem.startswith("left out: a.txt line 2: ")
     assert message in problem
 
 
@@ -348,7 +357,7 @@ def test_an_outline_that_fills_the_memory_is_refused() -> None:
 def test_run_lengths_never_make_more_than_their_image(rle: dict[str, Any]) -> None:
     labels, (problem,) = read_labels({"a.json": coco_masks(rle)}, SIZE_HW)
     assert labels == ()
-    assert problem.startswith("a.json: a.png: object 0: ")
+    assert problem.startswith("left out: a.json: a.png: object 0: ")
     assert "\n" not in problem
 
 

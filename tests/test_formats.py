@@ -106,7 +106,7 @@ GROUPED = {
     ),
     "masks below a folder of labels": (
         {"images/a.png": PNG, "labels/a.txt": b"", "labels/masks/a.png": MASK},
-        {"images/a.png": ("labels/a.txt",)},
+        {"images/a.png": ("labels/a.txt", "labels/masks/a.png")},
     ),
     "mask folder by content": (
         {f"{name}/{i}.png": data for i in range(3) for name, data in (("view", PNG), ("xyz", MASK))},

@@ -133,16 +133,16 @@ def test_a_table_speaks_for_its_own_folder_only(tree):
     ids=["cut", "binary", "deep"],
 )  # fmt: skip
 def test_a_broken_file_about_many_images_is_one_line(tree, content):
-    found, (problem,) = read_all(tree({"a.png": PICTURE, "a.json": b'{"p": [1, 2]}', "all.json": content}))
-    assert [label.name for label in found["a.png"]] == ["p"]
+    found, (problem,) = read_all(tree({"a.png": PICTURE, "a.json": b'{"tip": [1, 2]}', "all.json": content}))
+    assert [label.name for label in found["a.png"]] == ["tip"]
     assert problem.startswith("all.json: ")
     assert "\n" not in problem
 
 
 @pytest.mark.parametrize("content", [b"5", b'"text"', b"null", b"[]", b"[1, 2]", b"{}"])
 def test_json_of_no_object_beside_the_images_is_about_none_of_them(tree, content):
-    found, problems = read_all(tree({"a.png": PICTURE, "a.json": b'{"p": [1, 2]}', "notes.json": content}))
-    assert [label.name for label in found["a.png"]] == ["p"]
+    found, problems = read_all(tree({"a.png": PICTURE, "a.json": b'{"tip": [1, 2]}', "notes.json": content}))
+    assert [label.name for label in found["a.png"]] == ["tip"]
     assert problems == []
 
 

@@ -393,6 +393,60 @@ def test_delivered_is_proved(model, tmp_path, monkeypatch):
     assert tree_of(out) == tree_of(fresh(source, tmp_path / "fresh", model))
 
 
+def test_carried_maps_are_proved(model, tmp_path, monkeypatch):
+    """A copy of a file that belongs to no sample goes wrong: an error that names it, and the next run repairs it."""
+    from refinery.formats._files import Files
+
+    source, out = write_folder(tmp_path / "in", FIRST), tmp_path / "out"
+    (source / "notes").mkdir()
+    (source / "notes" / "map.bin").write_bytes(b"as it was")
+    copy = Files.copy
+
+    def lose(self, pieces, path):
+        copy(self, iter([b"lost"]) if path == "notes/map.bin" else pieces, path)
+
+    monkeypatch.setattr(Files, "copy", lose)
+    lost = refine(source, out, model, "--no-check")
+    assert lost.exit_code == 1
+    assert "notes/map.bin: differs from its source" in error_of(lost)
+    monkeypatch.undo()
+    assert refine(source, out, model, "--no-check").exit_code == 0
+    assert (out / "notes" / "map.bin").read_bytes() == b"as it was"
+
+
+def test_maps_in_an_hdf5_file_are_proved(model, tmp_path, monkeypatch):
+    """Something changes a map while a file is put together: an error that names the file."""
+    from refinery.formats import _hdf5_sink
+
+    (tmp_path / "in").mkdir()
+    with h5py.File(tmp_path / "in" / "0.h5", "w") as file:
+        file["colors"] = np.random.default_rng(0).integers(0, 256, (48, 64), dtype=np.uint8)
+        file["depth"] = np.ones((48, 64), np.float32)
+    fill = _hdf5_sink._fill
+
+    def spoil(file, one, places):
+        fill(file, one, places)
+        file["depth"][0, 0] = 7
+
+    monkeypatch.setattr(_hdf5_sink, "_fill", spoil)
+    lost = refine(tmp_path / "in", tmp_path / "out", model, "--no-check")
+    assert lost.exit_code == 1
+    assert "0.h5: what is no picture in it differs from its source" in error_of(lost)
+
+
+@pytest.mark.parametrize(("line", "wrong"), [({"changed": True}, True), ({"changed": False}, False), ({}, False)])
+def test_a_refined_sample_with_the_bytes_of_its_source_is_wrong_unless_nothing_changed(line, wrong, tmp_path):
+    from refinery.contents.content import sha256_of
+    from refinery.contents.proof import Prover
+    from refinery.formats import folder
+
+    write_folder(tmp_path / "in", FIRST)
+    sha256 = sha256_of((tmp_path / "in" / "0005.png").read_bytes())
+    told = {"key": "0005", "image": "0005.png", "source_sha256": sha256, "refined_sha256": sha256, **line}
+    reason = Prover(folder.open_source(tmp_path / "in")).why_wrong(told)
+    assert reason == ("0005.png: has the bytes of its source, though it was refined" if wrong else "")
+
+
 # What cannot be read
 
 

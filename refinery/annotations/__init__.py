@@ -18,12 +18,26 @@ from refinery.annotations._fields import fields_in
 from refinery.annotations._numbering import merged
 from refinery.annotations._shared import Shared
 from refinery.annotations._turned import as_displayed
-from refinery.errors import LabelError
+from refinery.errors import LabelError, PartlyReadError
 from refinery.sample import Label
 
-__all__ = ["SHARED_SUFFIXES", "Shared", "as_displayed", "fields_in", "merged", "one_line", "open_shared", "read_labels"]
+__all__ = [
+    "LEFT_OUT",
+    "SHARED_SUFFIXES",
+    "Shared",
+    "as_displayed",
+    "fields_in",
+    "merged",
+    "one_line",
+    "open_shared",
+    "read_labels",
+    "read_with_lines",
+]
 
-SHARED_SUFFIXES = (".json", ".csv", ".tsv", ".jsonl")
+LEFT_OUT = "left out: "
+"""Begins the line about an object that could not be read, whose neighbours could."""
+
+SHARED_SUFFIXES = (".json", ".csv", ".tsv", ".jsonl", ".xml")
 
 
 def read_labels(
@@ -42,14 +56,25 @@ def read_labels(
         reader = _reader(path, data)
         if reader is None:
             continue
-        try:
-            files.append(as_displayed(partial(reader.read, data, path), size_hw, orientation))
-        except LabelError as error:
-            problems.append(one_line(error))
+        labels, lines = read_with_lines(partial(reader.read, data, path), size_hw, orientation)
+        files.append(labels)
+        problems += lines
     return merged(files), tuple(problems)
 
 
-def one_line(error: Exception) -> str:
+def read_with_lines(
+    read: Callable[[tuple[int, int]], tuple[Label, ...]], size_hw: tuple[int, int], orientation: Callable[[], int]
+) -> tuple[tuple[Label, ...], tuple[str, ...]]:
+    """The labels that `read` gives of an image as it is displayed, and a line for each thing that it could not read."""
+    try:
+        return as_displayed(read, size_hw, orientation), ()
+    except PartlyReadError as error:
+        return error.labels, tuple(one_line(f"{LEFT_OUT}{line}") for line in error.lines)
+    except LabelError as error:
+        return (), (one_line(error),)
+
+
+def one_line(error: Exception | str) -> str:
     """The message in one line of at most 500 characters, whatever an annotation has put into it."""
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", str(error))[:500]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from refinery.annotations._numbers import number
+from refinery.annotations._numbers import Place, number
 
 _GROUPS = (
     ("box", ("xmin", "ymin", "xmax", "ymax")),
@@ -54,6 +54,6 @@ def _pairs(record: dict[str, Any], lower: dict[str, str]) -> dict[str, Any]:
         other = lower.get(f"{plain[:-1]}y")
         is_pair = other in record and f"{plain[:-1]}z" not in lower and plain[:-2] not in lower
         if other is not None and is_pair and number(record[key]) is not None and number(record[other]) is not None:
-            found[str(key)[:-2]] = [record[key], record[other]]
+            found[str(key)[:-2]] = Place([record[key], record[other]])
             used |= {key, other}
     return {**found, **{key: value for key, value in record.items() if key not in used}} if used else record

@@ -13,11 +13,25 @@ VECTORS = frozenset(
 )
 DIRECTIONS = VECTORS - {"translation"}
 CLASSES = frozenset({"class", "label", "category", "classid", "labelid", "categoryid"})
+CLASS_LISTS = frozenset({"classes", "labels", "categories", "classids", "labelids", "categoryids", "classnames"})
 TEXTS = frozenset({"text", "caption", "transcription", "ocr"})
 POINT_LISTS = frozenset({"corners", "landmarks", "keypoints", "joints"})
 POINT_WORDS = frozenset(
-    {"center", "centre", "point", "keypoint", "pupil", "position", "xy", "corner", "landmark", "tip"}
+    {
+        *("center", "centre", "point", "points", "pt", "keypoint", "pupil", "position", "xy", "corner", "landmark"),
+        *("tip", "joint", "vertex", "pivot", "centroid", "middle", "uv", "eye", "nose", "mouth", "ear", "hand", "head"),
+        *("foot", "ankle", "knee", "hip", "wrist", "elbow", "shoulder", "finger", "thumb", "start", "end"),
+    }
 )
+NO_PLACES = frozenset(
+    {
+        *("size", "resolution", "shape", "dimensions", "dimension", "dims", "aperture", "focal", "principal", "fov"),
+        *("camera", "lens", "scale", "range", "clipping", "offset", "id", "ids", "index", "indices", "count", "time"),
+        *("timestamp", "version", "seed", "width", "height", "sensor", "pixel", "viewport", "spacing", "intrinsics"),
+    }
+)
+"""Two numbers under one of these words are no place in the image, whatever else the name says."""
+
 REFERENCES = (
     *("file_name", "filename", "file", "image", "image_path", "imagepath", "file_path", "filepath", "img"),
     *("image_name", "imagename", "image_file", "img_path", "image_id", "path", "name"),

@@ -8,6 +8,10 @@ from typing import Any
 Point = tuple[float, ...]
 
 
+class Place(list[Any]):
+    """An x and a y that an annotation names as such, put together."""
+
+
 def number(value: Any) -> float | None:
     """A JSON number or a string that holds one; None for anything else, bool included. May be NaN or infinite."""
     kind = type(value)

@@ -89,7 +89,8 @@ def require_size(told_wh: tuple[Any, Any], size_hw: tuple[int, int], where: str)
     Of an image lying on its side it is a TurnedError.
     """
     width, height = told_wh
-    if width and height and (told_hw := (_whole(height), _whole(width))) != tuple(size_hw):
+    told_hw = _whole(height), _whole(width)
+    if width and height and told_hw != (0, 0) and told_hw != tuple(size_hw):
         raise (TurnedError if told_hw == tuple(size_hw[::-1]) else LabelError)(
             f"{where}: says {str(width)[:12]}x{str(height)[:12]} px but its image is {size_hw[1]}x{size_hw[0]} px; "
             "its coordinates are not of this image; annotate it again or correct the size"

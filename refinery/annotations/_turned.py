@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refinery.errors import TurnedError
+from refinery.errors import PartlyReadError, TurnedError
 from refinery.image import upright
 from refinery.sample import Label
 
@@ -32,7 +32,14 @@ def as_displayed(read: Read, size_hw: tuple[int, int], orientation: Callable[[],
         if (number := orientation()) < 5:
             raise
         stored_hw = size_hw[1], size_hw[0]
-        return tuple(_turned(label, stored_hw, number) for label in read(stored_hw) if label.type != "vector")
+
+        def turned(labels: tuple[Label, ...]) -> tuple[Label, ...]:
+            return tuple(_turned(label, stored_hw, number) for label in labels if label.type != "vector")
+
+        try:
+            return turned(read(stored_hw))
+        except PartlyReadError as error:
+            raise PartlyReadError(turned(error.labels), error.lines) from error
 
 
 def _turned(label: Label, stored_hw: tuple[int, int], orientation: int) -> Label:

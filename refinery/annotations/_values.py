@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery.annotations import _names
-from refinery.annotations._numbers import Point, number, numbers, points
+from refinery.annotations._numbers import Place, Point, number, numbers, points
 from refinery.sample import Label
 
 
@@ -24,9 +24,15 @@ def labels_of(name: str, key: str, value: Any, siblings: dict[str, Any], height:
     alone = number(value)
     if alone is not None:
         return [Label(name, "number", np.array([alone]), unit="")]
+    if isinstance(value, list) and value and _names.says(key, _names.CLASS_LISTS) and all(map(_is_class, value)):
+        return [Label(name, "class", np.zeros(0), "flip", item, str(one)) for item, one in enumerate(value)]
     row = numbers(value)
     if row is not None:
-        return _row(name, key, row, isinstance(value, str), siblings, height)
+        is_place = isinstance(value, Place) or _is_place(name, key)
+        return _row(name, key, row, isinstance(value, str), is_place, siblings, height)
+    several = _rows_of(name, key, value)
+    if several is not None:
+        return several
     outline = points(value)
     if outline is not None:
         is_unityeyes = isinstance(value[0], str)
@@ -34,7 +40,9 @@ def labels_of(name: str, key: str, value: Any, siblings: dict[str, Any], height:
     return None if isinstance(value, dict | list) else []
 
 
-def _row(name: str, key: str, row: Point, is_unityeyes: bool, siblings: dict[str, Any], height: int) -> list[Label]:
+def _row(
+    name: str, key: str, row: Point, is_unityeyes: bool, is_place: bool, siblings: dict[str, Any], height: int
+) -> list[Label]:
     """One list of numbers: a vector, a box, a point, an outline, or a vector after all."""
     if _names.says(key, _names.VECTORS):
         return [_vector(name, key, row)]
@@ -45,11 +53,36 @@ def _row(name: str, key: str, row: Point, is_unityeyes: bool, siblings: dict[str
         return [Label(name, "box", np.array([left, top, left + width, top + height_px]))]
     if len(row) >= 6 and len(row) % 2 == 0 and _names.says(key, _names.OUTLINES):
         return [Label(name, "polygon", np.array(row).reshape(-1, 2))]
-    if len(row) == 2:
+    if len(row) == 2 and is_place:
         return [Label(name, "keypoint", np.array(row), extent_px=_extent(key, siblings))]
     if is_unityeyes and len(row) == 3 and _names.says(key, _names.POINT_WORDS):
         return [Label(name, "keypoint", _in_image([row], True, height)[0])]
     return [_vector(name, key, row)]
+
+
+def _is_place(name: str, key: str) -> bool:
+    """Whether two numbers are said to be a point: by their own name, or by that of a list of points they are in."""
+    if _names.says(key, _names.NO_PLACES):
+        return False
+    return _names.says(key, _names.POINT_WORDS) or _names.says(name, _names.POINT_LISTS | _names.POINT_WORDS)
+
+
+def _is_class(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def _rows_of(name: str, key: str, value: Any) -> list[Label] | None:
+    """A list of boxes: [[x0, y0, x1, y1], ...] under a name that says boxes, an item each; None for what is none."""
+    is_xyxy, is_xywh = _names.says(key, _names.BOX_XYXY), _names.says(key, _names.BOX_XYWH)
+    if not isinstance(value, list) or not value or not (is_xyxy or is_xywh):
+        return None
+    rows = [numbers(one) for one in value]
+    if any(row is None or len(row) != 4 for row in rows):
+        return None
+    boxes = np.array(rows, dtype=np.float64)
+    if is_xywh and not is_xyxy:
+        boxes[:, 2:] += boxes[:, :2]
+    return [Label(name, "box", box, item=item) for item, box in enumerate(boxes)]
 
 
 def _outline(name: str, key: str, corners: NDArray[np.float64]) -> list[Label]:

@@ -15,11 +15,12 @@ MAX_ELEMENTS = 200_000
 
 @dataclass(slots=True)
 class Element:
-    """A tag with its own text and its children, in order."""
+    """A tag with its own text, its attributes and its children, in order."""
 
     tag: str
     text: str = ""
     children: list[Element] = field(default_factory=list)
+    attributes: dict[str, str] = field(default_factory=dict)
 
     def all(self, tag: str) -> Iterator[Element]:
         """Children of this tag."""
@@ -35,11 +36,11 @@ class Element:
         return child.text.strip() if child is not None else ""
 
 
-def parse(data: bytes, path: str) -> Element:
+def parse(data: bytes, path: str, most_bytes: int = MAX_BYTES, most_elements: int = MAX_ELEMENTS) -> Element:
     """The root element. Raises LabelError for what is not XML, declares a DOCTYPE, or is deep or huge."""
-    if len(data) > MAX_BYTES:
-        raise LabelError(f"{path}: {len(data):,} bytes of XML for one image; expected at most {MAX_BYTES:,}")
-    tree = _Tree(path)
+    if len(data) > most_bytes:
+        raise LabelError(f"{path}: {len(data):,} bytes of XML; expected at most {most_bytes:,}")
+    tree = _Tree(path, most_elements)
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = tree.refuse
@@ -54,22 +55,22 @@ def parse(data: bytes, path: str) -> Element:
 
 
 class _Tree:
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, most_elements: int) -> None:
+        self.path, self.most_elements = path, most_elements
         self.open = [Element("")]
         self.count = 0
 
     def refuse(self, *_: object) -> None:
         raise LabelError(f"{self.path}: has a DOCTYPE, which may hide entities; remove that line from the file")
 
-    def start(self, tag: str, _: dict[str, str]) -> None:
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
         self.count += 1
-        if len(self.open) > MAX_DEPTH or self.count > MAX_ELEMENTS:
+        if len(self.open) > MAX_DEPTH or self.count > self.most_elements:
             raise LabelError(
-                f"{self.path}: nested deeper than {MAX_DEPTH} levels or more than {MAX_ELEMENTS:,} elements; "
+                f"{self.path}: nested deeper than {MAX_DEPTH} levels or more than {self.most_elements:,} elements; "
                 "expected an annotation of one image"
             )
-        element = Element(tag)
+        element = Element(tag, attributes=attributes)
         self.open[-1].children.append(element)
         self.open.append(element)
 

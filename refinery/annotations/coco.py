@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from refinery.annotations import _fill, _objects, _rle
 from refinery.annotations._json import dicts, load
+from refinery.annotations._parts import Parts
 from refinery.annotations._shared import Shared, of_the_image_beside
 from refinery.errors import LabelError
 from refinery.sample import Label
@@ -28,7 +29,9 @@ SUFFIXES: tuple[str, ...] = (".json",)
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
     """Whether a JSON file is COCO's."""
-    return b'"images"' in data and b'"annotations"' in data and b'"file_name"' in data
+    if b'"images"' not in data or b'"file_name"' not in data:
+        return False
+    return any(word in data for word in (b'"annotations"', b'"categories"', b'"licenses"'))
 
 
 def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
@@ -53,12 +56,14 @@ class _Coco:
     def __init__(self, path: str, tree: dict[str, Any]) -> None:
         self.path = path
         images = [one for one in dicts(tree.get("images")) if "file_name" in one]
-        self._images = {str(one["file_name"]): (one.get("id"), one.get("width"), one.get("height")) for one in images}
-        self._categories = {str(one.get("id")): one for one in dicts(tree.get("categories"))}
+        self._images = {
+            str(one["file_name"]): (_id(one.get("id")), one.get("width"), one.get("height")) for one in images
+        }
+        self._categories = {_id(one.get("id")): one for one in dicts(tree.get("categories"))}
         things: dict[str, list[dict[str, Any]]] = {}
         for one in dicts(tree.pop("annotations", None)):
             kept = {key: one[key] for key in _READ if key in one}
-            things.setdefault(str(one.get("image_id")), []).append(kept)
+            things.setdefault(_id(one.get("image_id")), []).append(kept)
         self._annotations = {image: json.dumps(things.pop(image)).encode() for image in list(things)}
 
     @property
@@ -71,26 +76,37 @@ class _Coco:
         image, width, height = self._images[name]
         where = f"{self.path}: {name[:120]}"
         _objects.require_size((width, height), size_hw, where)
-        things = json.loads(self._annotations.get(str(image), b"[]"))
+        things = json.loads(self._annotations.get(image, b"[]"))
         if len(things) > _objects.MAX_OBJECTS:
             raise LabelError(f"{where} has {len(things)} objects; expected at most {_objects.MAX_OBJECTS}")
-        labels = (label for item, thing in enumerate(things) for label in self._object(thing, item, where, size_hw))
-        return _objects.bounded(labels, where)
+        parts = Parts(where)
+        for item, thing in enumerate(things):
+            for part in self._object(thing, item, where, size_hw):
+                parts.add(part)
+        return parts.result()
 
     def fields(self, name: str) -> dict[str, str]:  # noqa: ARG002
         """None are kept."""
         return {}
 
-    def _object(self, thing: dict[str, Any], item: int, where: str, size_hw: tuple[int, int]) -> Iterator[Label]:
-        category = self._categories.get(str(thing.get("category_id")), {})
+    def _object(
+        self, thing: dict[str, Any], item: int, where: str, size_hw: tuple[int, int]
+    ) -> Iterator[Iterable[Label]]:
+        """What is said of an object, in parts that may each be bad without the others."""
+        category = self._categories.get(_id(thing.get("category_id")), {})
         if "category_id" in thing:
-            yield _objects.category(category.get("name") or thing["category_id"], item)
+            yield [_objects.category(category.get("name") or thing["category_id"], item)]
         if isinstance(thing.get("caption"), str):
-            yield Label("objects.text", "text", np.zeros(0), "flip", item, thing["caption"])
-        yield from _box(thing.get("bbox"), item, where)
-        yield from _outline(thing.get("segmentation"), item, where, size_hw)
+            yield [Label("objects.text", "text", np.zeros(0), "flip", item, thing["caption"])]
+        yield _box(thing.get("bbox"), item, where)
+        yield _outline(thing.get("segmentation"), item, where, size_hw)
         if thing.get("keypoints"):
-            yield from _keypoints(thing["keypoints"], category.get("keypoints"), item, where)
+            yield _keypoints(thing["keypoints"], category.get("keypoints"), item, where)
+
+
+def _id(value: Any) -> str:
+    """An id as text; 1, 1.0 and "1" are one."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _box(bbox: Any, item: int, where: str) -> Iterator[Label]:

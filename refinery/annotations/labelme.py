@@ -18,6 +18,7 @@ from PIL import Image
 
 from refinery.annotations import _objects
 from refinery.annotations._json import dicts, load
+from refinery.annotations._parts import Parts
 from refinery.errors import LabelError
 from refinery.sample import Label
 
@@ -27,11 +28,11 @@ _PNG_BYTES = 16 << 20
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
     """Whether a JSON file is LabelMe's."""
-    return b'"shapes"' in data and b'"imagePath"' in data and b'"points"' in data
+    return b'"shapes"' in data and b'"imagePath"' in data
 
 
 def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
-    """Labels of all shapes. Raises LabelError, also for a file that is about an image of another size."""
+    """Labels of all shapes that can be read. Raises LabelError, also for a file about an image of another size."""
     tree = load(data, path)
     if not isinstance(tree, dict):
         raise LabelError(f"{path}: not a JSON object; expected LabelMe's shapes")
@@ -39,7 +40,10 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
     shapes = dicts(tree.get("shapes"))
     if len(shapes) > _objects.MAX_OBJECTS:
         raise LabelError(f"{path}: {len(shapes)} shapes in one image; expected at most {_objects.MAX_OBJECTS}")
-    return tuple(label for item, shape in enumerate(shapes) for label in _shape(shape, item, path, size_hw))
+    parts = Parts(path)
+    for item, shape in enumerate(shapes):
+        parts.add(_shape(shape, item, path, size_hw))
+    return parts.result()
 
 
 def _shape(shape: dict[str, Any], item: int, path: str, size_hw: tuple[int, int]) -> Iterator[Label]:

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from refinery.annotations import _names
+from refinery.annotations import _names, _objects
 from refinery.annotations._fields import fields_of
 from refinery.annotations._json import dicts, load
 from refinery.annotations._numbering import merged
+from refinery.annotations._numbers import number
 from refinery.annotations._shared import Shared, of_the_image_beside
 from refinery.annotations._walk import labels_in
 from refinery.errors import LabelError
@@ -25,6 +26,9 @@ from refinery.sample import Label
 
 SUFFIXES: tuple[str, ...] = (".csv", ".tsv", ".jsonl")
 MAX_ROWS = 1024
+_BOX_COLUMNS = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
+_SIZES = (("width", "height"), ("image_width", "image_height"), ("img_width", "img_height"), ("w_img", "h_img"))
+_SIZE_NAMES = frozenset(name for pair in _SIZES for name in pair)
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif")
 _WEAK = frozenset({"path", "name", "image_id"})
 """Columns that say which image only where their values are names of images."""
@@ -69,7 +73,10 @@ class _Table:
 
     def read(self, name: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
         """Labels of one image, an item a row. Raises LabelError."""
-        return _labels(json.loads(self._rows[name]), f"{self.path}: {name[:120]}", size_hw)
+        rows, where = json.loads(self._rows[name]), f"{self.path}: {name[:120]}"
+        for row in rows:
+            _objects.require_size(_told_size(row), size_hw, where)
+        return _labels([_without_size(row) for row in rows], where, size_hw)
 
     def fields(self, name: str) -> dict[str, str]:
         """Lone values of the image's first row, whatever they are."""
@@ -113,22 +120,56 @@ def _rows(data: bytes, path: str) -> Iterator[dict[str, Any]]:
         return
     first = text[: text.find("\n") if "\n" in text else len(text)]
     delimiter = max(",;\t", key=first.count)
+    header = _header_of(first.strip().split(delimiter), path)
     try:
-        for row in csv.DictReader(io.StringIO(text), delimiter=delimiter):
+        for row in csv.DictReader(io.StringIO(text), header, delimiter=delimiter):
             yield {str(key).strip(): _cell(value) for key, value in row.items() if key and value}
     except (csv.Error, ValueError) as error:
         raise LabelError(f"{path}: not a table ({error}); expected CSV with a header") from error
 
 
+def _header_of(cells: list[str], path: str) -> list[str] | None:
+    """Names of the columns of a table without a header: an image and its class, or its box between; None with one.
+
+    Raises LabelError for a table whose first row is about an image, but not so.
+    """
+    if not _is_image(cells[0].strip().strip('"')):
+        return None
+    if len(cells) == 2:
+        return ["filename", "label"]
+    if len(cells) == len(_BOX_COLUMNS) and all(number(cell.strip()) is not None for cell in cells[1:5]):
+        return list(_BOX_COLUMNS)
+    raise LabelError(
+        f"{path}: a table without a header, whose {len(cells)} columns nobody can tell apart; expected a first row of "
+        "names such as filename,xmin,ymin,xmax,ymax,class"
+    )
+
+
+def _told_size(row: dict[str, Any]) -> tuple[Any, Any]:
+    """Width and height of the image that a row tells, where they are not those of a box by its corner and size."""
+    names = {str(key).strip().lower(): key for key in row}
+    for across, down in _SIZES:
+        if across in names and down in names and not ({"x", "left", "x_min"} & set(names) and across == "width"):
+            return row[names[across]], row[names[down]]
+    return None, None
+
+
+def _without_size(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the size of its image, which is no label."""
+    if _told_size(row) == (None, None):
+        return row
+    return {key: value for key, value in row.items() if str(key).strip().lower() not in _SIZE_NAMES}
+
+
 def _json_lines(text: str, path: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
+    for at, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise LabelError(f"{path} line {number}: not JSON; expected an object a line") from error
+                raise LabelError(f"{path} line {at}: not JSON; expected an object a line") from error
             if not isinstance(row, dict):
-                raise LabelError(f"{path} line {number}: not a JSON object; expected one with a file_name")
+                raise LabelError(f"{path} line {at}: not a JSON object; expected one with a file_name")
             yield row
 
 

@@ -11,6 +11,10 @@ SUFFIXES: tuple[str, ...] = (".txt", ".text", ".caption", ".cls")
 MAX_BYTES = 65536
 
 
+MOST_NUMBERS = 0.6
+"""Of a caption's words; what has more is an annotation of a format that nobody reads."""
+
+
 def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:  # noqa: ARG001
     """One label, or none of an empty file. Raises LabelError for what is not UTF-8 or longer than 64 KiB."""
     if len(data) > MAX_BYTES:
@@ -21,6 +25,24 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
         raise LabelError(f"{path}: not text in UTF-8; expected a class, a caption or a YOLO annotation") from error
     if not text:
         return ()
+    if _is_table(text):
+        raise LabelError(
+            f"{path}: rows of numbers that no reader knows (YOLO, KITTI and DOTA are read); no label is taken from it"
+        )
     if path.lower().endswith(".cls"):
         return (Label("class", "class", np.zeros(0), "flip", text=text),)
     return (Label("text", "text", np.zeros(0), "flip", text=text),)
+
+
+def _is_table(text: str) -> bool:
+    """Whether most words are numbers, as in the rows of an annotation."""
+    words = text.split()
+    return len(words) >= 4 and sum(map(_is_number, words)) > MOST_NUMBERS * len(words)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

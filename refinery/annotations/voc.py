@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery.annotations import _objects
+from refinery.annotations._parts import Parts
 from refinery.annotations._xml import Element, parse
 from refinery.errors import LabelError
 from refinery.sample import Label
@@ -28,16 +29,16 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
     size = root.first("size")
     if size is not None:
         _objects.require_size((size.value("width"), size.value("height")), size_hw, path)
-    labels: list[Label] = []
+    read = Parts(path)
     parts = 0
     for item, thing in enumerate(root.all("object")):
         if item == _objects.MAX_OBJECTS:
             raise LabelError(f"{path}: more than {_objects.MAX_OBJECTS} objects in one image; expected fewer")
-        labels.extend(_object(thing, item, path, "objects"))
+        read.add(_object(thing, item, path, "objects"))
         for part in thing.all("part"):
-            labels.extend(_object(part, parts, path, "objects.parts"))
+            read.add(_object(part, parts, path, "objects.parts"))
             parts += 1
-    return tuple(labels)
+    return read.result()
 
 
 def _object(thing: Element, item: int, path: str, prefix: str) -> Iterator[Label]:

@@ -1,21 +1,24 @@
 """YOLO: a line an object, with coordinates as shares of the image's width and height.
 
-    class cx cy w h [confidence]                    box
+    class cx cy w h [confidence [track]]            box
     class x1 y1 x2 y2 x3 y3 [...]                   outline, or an oriented box by its four corners: a polygon
     class cx cy w h (px py visibility) * K          box and keypoints; visibility 0 is not there, 1 is hidden
 
-Five numbers and K pairs without visibility cannot be told from an outline and are read as one.
+The class is a whole number, however it is written, or a name. A row is of a pose when its box lies in the image, its
+visibilities are 0, 1 and 2, and its visible points lie near its box; five numbers and K pairs without visibility cannot
+be told from an outline and are read as one. A file whose rows all end in a confidence and a whole number is that of a
+tracker.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from refinery.annotations import _objects
+from refinery.annotations._parts import Parts
 from refinery.errors import LabelError
 from refinery.sample import Label
 
@@ -23,52 +26,90 @@ SUFFIXES: tuple[str, ...] = (".txt",)
 SLACK = 0.01
 """Annotators round: a coordinate may lie this share outside the image."""
 MAX_BYTES = 4 << 20
-_LINE = re.compile(rb"\s*\d+(\s+[-+.\deEnNaAiIfF]+){4,}\s*")
+VISIBLE = 2
+TRACKED = 7
+"""Columns of a tracker's row: class, box, confidence, track."""
 
 
 def claims(data: bytes, path: str) -> bool:
-    """Whether the first line that is not empty is a class and four numbers or more."""
-    first = next((line for line in data[:65536].splitlines() if line.strip()), b"")
-    return path.lower().endswith(SUFFIXES) and _LINE.fullmatch(first) is not None
+    """Whether the first line that is not empty is a class and four numbers or more.
+
+    A class that is no number is one where the four numbers after it are shares of an image.
+    """
+    first = next((line for line in _lines(data[:65536]) if line.strip()), "").split()
+    if not path.lower().endswith(SUFFIXES) or len(first) < 5 or not all(map(_is_number, first[1:])):
+        return False
+    return _class_of(first[0]).isdigit() or all(0.0 <= float(word) <= 1.0 for word in first[1:5])
 
 
 def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
-    """Labels of one image. Raises LabelError for a line that is not one of the above, or leaves the image."""
+    """Labels of one image; a line that is none of the above, or leaves the image, is left out. Raises LabelError."""
     if len(data) > MAX_BYTES:
         raise LabelError(f"{path}: {len(data):,} bytes for one image; expected at most {MAX_BYTES:,}")
-    lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
-    if len(lines) > _objects.MAX_OBJECTS:
-        raise LabelError(f"{path}: {len(lines)} objects in one image; expected at most {_objects.MAX_OBJECTS}")
-    objects = (_object(line.split(), item, f"{path} line {item + 1}", size_hw) for item, line in enumerate(lines))
-    return _objects.bounded((label for one in objects for label in one), path)
+    rows = [(number, line.split()) for number, line in enumerate(_lines(data), 1) if line.strip()]
+    if len(rows) > _objects.MAX_OBJECTS:
+        raise LabelError(f"{path}: {len(rows)} objects in one image; expected at most {_objects.MAX_OBJECTS}")
+    tracked = all(len(words) == TRACKED and words[-1].isdigit() for _, words in rows)
+    parts = Parts(path)
+    for item, (number, words) in enumerate(rows):
+        parts.add(_object(words[:-2] if tracked else words, item, f"{path} line {number}", size_hw))
+    return parts.result()
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8-sig", "replace").splitlines()
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return "_" not in word
+
+
+def _class_of(word: str) -> str:
+    """The class as text; 3, 3.0 and 3e0 are one."""
+    value = float(word) if _is_number(word) else math.nan
+    return str(int(value)) if math.isfinite(value) and value >= 0 and value.is_integer() else word
 
 
 def _object(words: list[str], item: int, where: str, size_hw: tuple[int, int]) -> Iterator[Label]:
     values = _shares(words, where)
     side = np.array([size_hw[1], size_hw[0]], dtype=np.float64)
-    yield _objects.category(words[0], item)
     is_pose = _is_pose(values)
     if len(values) in (4, 5) or is_pose:
         _require_inside(values[:4], where)
         centre, size = np.array(values[:2]) * side, np.array(values[2:4]) * side
         corners = np.concatenate((centre - size / 2, centre + size / 2)) - _objects.HALF_PX
+        yield _objects.category(_class_of(words[0]), item)
         yield _objects.box(corners.tolist(), item, where)
     elif len(values) >= 6 and len(values) % 2 == 0:
         _require_inside(values, where)
+        yield _objects.category(_class_of(words[0]), item)
         yield _objects.polygon(np.array(values).reshape(-1, 2) * side - _objects.HALF_PX, item, where)
     else:
         raise LabelError(f"{where}: {len(words)} numbers; expected class cx cy w h, or class and the x y of an outline")
     for k in range((len(values) - 4) // 3 if is_pose else 0):
         x, y, visibility = values[4 + 3 * k : 7 + 3 * k]
         if visibility:
-            _require_inside([x, y], where)
             point = np.array([x, y]) * side - _objects.HALF_PX
             yield _objects.keypoint(f"keypoint_{k}", point.tolist(), item, where, hidden=visibility == 1)
 
 
-def _is_pose(values: list[float]) -> bool:
-    """Triples after the box, each with a whole visibility of 0, 1 or 2."""
-    return len(values) >= 7 and (len(values) - 4) % 3 == 0 and set(values[6::3]) <= {0.0, 1.0, 2.0}
+def _is_pose(values: Sequence[float]) -> bool:
+    """Triples after a box that lies in the image, each with a whole visibility of 0, 1 or 2, in the box where seen."""
+    if len(values) < 7 or (len(values) - 4) % 3 or not set(values[6::3]) <= {0.0, 1.0, 2.0}:
+        return False
+    cx, cy, width, height = values[:4]
+    box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
+    if min(box) < -SLACK or max(box) > 1 + SLACK:
+        return False
+    points = list(zip(values[4::3], values[5::3], values[6::3], strict=True))
+    slack = SLACK + 0.5 * max(width, height)
+    seen = [(x, y) for x, y, visibility in points if visibility == VISIBLE]
+    near = all(box[0] - slack <= x <= box[2] + slack and box[1] - slack <= y <= box[3] + slack for x, y in seen)
+    return near and all(0 <= x <= 1 and 0 <= y <= 1 for x, y, visibility in points if visibility)
 
 
 def _shares(words: list[str], where: str) -> list[float]:

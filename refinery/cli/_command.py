@@ -25,7 +25,7 @@ from refinery.cli._ending import (
     unwritten,
 )
 from refinery.cli._start import asked_to_heed
-from refinery.errors import RefineryError
+from refinery.errors import PicturesInDoubt, RefineryError
 from refinery.report.terminal import TerminalObserver
 
 ASK_AGAIN_S = 0.02
@@ -39,6 +39,10 @@ def command(debug: bool) -> Iterator[TerminalObserver]:
         try:
             with observer:
                 yield observer
+        except PicturesInDoubt as error:
+            for line in error.lines():
+                complain(line, debug)
+            raise typer.Exit(error.exit_code) from None
         except RefineryError as error:
             complain(OUT_OF_THREADS if lacks_threads(error) else str(error), debug)
             raise typer.Exit(error.exit_code) from None

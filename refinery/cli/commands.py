@@ -11,6 +11,7 @@ import typer
 
 import refinery
 from refinery.cli._command import command
+from refinery.cli._doubt import with_answer
 from refinery.cli._ending import INTERRUPT_CODE, LABELS_FAILED
 from refinery.cli._output import print_result
 from refinery.config import (
@@ -60,6 +61,20 @@ SeedOption = Annotated[
     typer.Option(
         "--seed", help="Draws what is drawn: noise, calibration, halves of the real images.", show_default="0"
     ),
+]
+ImagesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--images", help="Glob of the images to refine, 'rgb*/**'; all others are carried.", show_default="found out"
+    ),
+]
+MapsOption = Annotated[
+    list[str] | None,
+    typer.Option("--maps", help="Glob of images never to refine: 'depth*/**'.", show_default="found out"),
+]
+YesOption = Annotated[
+    bool | None,
+    typer.Option("--yes", help="In doubt about which images are pictures, take the likeliest.", show_default="ask"),
 ]
 FalseAlarmsOption = Annotated[
     float | None,
@@ -116,6 +131,9 @@ def train(
         int | None, typer.Option("--seed", help="Same seed, same weights (on one CPU).", show_default="0")
     ] = None,
     max_drift: MaxDriftOption = None,
+    images: ImagesOption = None,
+    maps: MapsOption = None,
+    yes: YesOption = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Run folder to go on with.", show_default=False)
     ] = None,
@@ -128,6 +146,7 @@ def train(
         "real": real, "synthetic": synthetic, "out": out, "method": method, "preset": preset,
         "steps": steps, "minutes": minutes, "batch_size": batch_size, "crop": crop, "device": device,
         "precision": precision, "seed": seed, "max_drift": max_drift,
+        "images": images or None, "maps": maps or None, "yes": yes,
     }  # fmt: skip
     with command(debug) as observer:
         from refinery.jobs._preset import with_preset
@@ -146,7 +165,12 @@ def train(
             settings = build(TrainConfig, tables.get("train", {}), options, f"--preset {settings.preset}")
         overrides = parse_label_overrides(tables.get("labels", {}))
         with scratch(settings.out or "runs"):
-            result = run(settings, tables.get(settings.method, {}), resume is not None, observer, overrides)
+            result = with_answer(
+                lambda given: run(given, tables.get(given.method, {}), resume is not None, observer, overrides),
+                settings,
+                json_output,
+                observer,
+            )
         if not result:  # a process of a distributed run that is not its first
             return
         print_result(result, json_output, observer, train_text)
@@ -204,6 +228,9 @@ def refine(
         typer.Option("--variants", min=1, help="Refined images a sample, each with other noise.", show_default="1"),
     ] = None,
     seed: SeedOption = None,
+    images: ImagesOption = None,
+    maps: MapsOption = None,
+    yes: YesOption = None,
     shard: Annotated[
         str | None,
         typer.Option("--shard", help="One part of many: 3/16; auto, auto/16 in a batch job.", show_default="all"),
@@ -236,7 +263,7 @@ def refine(
         "batch_size": batch_size, "workers": workers, "on_drift": on_drift, "max_drift": max_drift,
         "require": require,
         "false_alarms": false_alarms, "check": check, "variants": variants, "seed": seed, "shard": shard,
-        "strict": strict, "verify": verify,
+        "strict": strict, "verify": verify, "images": images or None, "maps": maps or None, "yes": yes,
         "exit_zero": exit_zero,
     }  # fmt: skip
     with command(debug) as observer:
@@ -247,11 +274,13 @@ def refine(
         if not settings.source:
             raise UsageError("no input: refinery refine SYNTH --out REFINED")
         with scratch(settings.report or settings.out):
-            result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
+            overrides = parse_label_overrides(tables.get("labels", {}))
+            result = with_answer(lambda given: run(given, observer, overrides), settings, json_output, observer)
         print_result(result, json_output, observer, refine_text, sys.stderr if settings.out == "-" else sys.stdout)
         if settings.exit_zero:
             return
-        if result["rejected"] or result.get("not_carried") or result["verdicts"]["fail"]:
+        left = result["rejected"] or result.get("not_carried") or result.get("left_out")
+        if left or result["verdicts"]["fail"]:
             raise typer.Exit(LABELS_FAILED)
 
 
@@ -334,6 +363,8 @@ def inspect(
             show_default="train",
         ),
     ] = None,
+    images: ImagesOption = None,
+    maps: MapsOption = None,
     max_drift: MaxDriftOption = None,
     require: RequireOption = None,
     false_alarms: FalseAlarmsOption = None,
@@ -354,8 +385,8 @@ def inspect(
     """Tell what a dataset, a run, an artifact or a refined dataset is worth."""
     options = {
         "path": path, "refined": refined, "real": real, "synthetic": synthetic, "utility": utility, "group": group,
-        "model": model, "probe": probe, "max_drift": max_drift, "require": require,
-        "false_alarms": false_alarms, "picture": picture, "html": html, "limit": limit, "seed": seed,
+        "model": model, "probe": probe, "max_drift": max_drift, "require": require, "false_alarms": false_alarms,
+        "picture": picture, "html": html, "limit": limit, "seed": seed, "images": images or None, "maps": maps or None,
     }  # fmt: skip
     with command(debug) as observer:
         from refinery.jobs.inspect import inspect as run

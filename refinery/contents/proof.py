@@ -95,6 +95,8 @@ def _difference(reader: Source, sample: Sample, line: Line) -> str:
     """What of a sample in the output differs from its line. Raises SampleError where the image cannot be read."""
     if line["source_sha256"] != NOTHING and sha256_of(reader.read(sample)) != line["refined_sha256"]:
         return f"{line['image']}: other bytes than were delivered"
+    if line.get("changed") and line["source_sha256"] == line["refined_sha256"]:
+        return f"{line['image']}: has the bytes of its source, though it was refined"
     for path, sha256 in line.get("sidecars", {}).items():
         if sha256 is not None and (stands := sha256_of_file(reader, path)) != sha256:
             return f"{path}: missing" if stands is None else f"{path}: differs from its source"

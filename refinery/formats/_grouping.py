@@ -9,8 +9,10 @@ from refinery.formats._names import (
     FRAME_PICTURE_WORDS,
     PICTURE_WORDS,
     heads,
+    is_apple_double,
     is_frame,
     is_image_name,
+    normalised,
     picture_core,
     picture_tail,
     says_role,
@@ -29,12 +31,15 @@ class Owners:
 
     def __init__(self, pictures: NameList) -> None:
         self.pictures = pictures
-        self._stems = Keys(pictures, stem_of)
+        self._stems = Keys(pictures, _stem_of)
         self._cores = Keys(pictures, _core_of)
         self._tails = Keys(pictures, _tail_of)
 
     def of(self, name: str) -> int | None:
         """Where the image that `name` belongs to stands among the pictures, or None."""
+        if is_apple_double(name):
+            return None
+        name = normalised(name)
         found = self._by_head(name)
         for head, _ in heads(name):
             if found is not None:
@@ -45,16 +50,17 @@ class Owners:
     def key_of(self, picture: str) -> str:
         """Its stem, or its whole file name where the stem is another image's stem or name too."""
         stem = stem_of(picture)
-        return picture if self._stems.only(stem) is None or self._named(stem) is not None else stem
+        return picture if self._stems.only(normalised(stem)) is None or self._named(stem) is not None else stem
 
     def first_of(self, stem: str) -> str:
         """The picture that files of this stem go with, of a stem that a picture has."""
-        return self.pictures[next(self._stems.places(stem))]
+        return self.pictures[next(self._stems.places(normalised(stem)))]
 
     def _named(self, name: str) -> int | None:
         if not is_image_name(name):
             return None
-        return next((place for place in self._stems.places(stem_of(name)) if self.pictures[place] == name), None)
+        places = self._stems.places(_stem_of(name))
+        return next((place for place in places if normalised(self.pictures[place]) == normalised(name)), None)
 
     def _by_head(self, head: str) -> int | None:
         found = self._named(head)
@@ -79,11 +85,11 @@ class Owners:
 def pictures_in(names: NameList, roles: Roles) -> NameList:
     """The images of one folder that are samples, in the order of `names`; masks, depth and normals are left out."""
     images = Chosen(names, is_image_name)
-    stems, cores, frames = Keys(images, stem_of), Keys(images, _core_of), Keys(images, _tail_of)
-    buffered = Keys(images, lambda name: picture_tail(stem_of(name), FRAME_PICTURE_WORDS))
+    stems, cores, frames = Keys(images, _stem_of), Keys(images, _core_of), Keys(images, _tail_of)
+    buffered = Keys(images, lambda name: picture_tail(_stem_of(name), FRAME_PICTURE_WORDS))
 
     def is_sample(name: str) -> bool:
-        stem = stem_of(name)
+        stem = _stem_of(name)
         return not (
             _continues_a_picture(stem, (stems, cores), roles)
             or _precedes_a_picture(stem, (stems, frames))
@@ -94,12 +100,16 @@ def pictures_in(names: NameList, roles: Roles) -> NameList:
     return Chosen(images, is_sample)
 
 
+def _stem_of(name: str) -> str:
+    return stem_of(normalised(name))
+
+
 def _core_of(name: str) -> str | None:
-    return picture_core(stem_of(name))
+    return picture_core(_stem_of(name))
 
 
 def _tail_of(name: str) -> str | None:
-    return picture_tail(stem_of(name))
+    return picture_tail(_stem_of(name))
 
 
 def _continues_a_picture(stem: str, known: Iterable[Keys], roles: Roles) -> bool:

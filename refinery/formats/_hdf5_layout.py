@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from refinery.formats._content import few_beside_many
-from refinery.formats._names import PICTURE_FOLDERS, says_role, words_of
 from refinery.image import MAX_PIXELS, MIN_SIDE_PX
+from refinery.pictures.sensor_words import sensor_words
 
 CHILDREN_SEEN = 64
 LOOKED_AT = 8
@@ -31,19 +31,57 @@ class ImageSet:
     path: of the group, or of the stacked dataset (N, H, W[, C]). stacked: which of the two.
     partners: paths of the groups or stacked datasets with a value for each image.
     top: what the largest brightness is in float images, 1 or 255; 0 where the images are integers.
+    members: names of the images in the group; all of them where none are given.
     """
 
     path: str
     stacked: bool
     partners: tuple[str, ...] = ()
     top: float = 0.0
+    members: tuple[str, ...] = ()
 
 
-def image_sets(file: h5py.File) -> list[ImageSet]:
-    """The image sets of a file, sorted by path; masks, depth and normals are not among them."""
-    found = [candidate for group in _groups(file) for candidate in _in_one_parent(file, group)]
-    by_place = {_place(file[one.path or "/"]): one for one in reversed(found)}
-    return sorted(by_place.values(), key=lambda one: one.path)
+@dataclass(frozen=True)
+class Images:
+    """The images in one place of a file, pictures or maps: those of an `ImageSet`, and a few of them to look at."""
+
+    one: ImageSet
+    count: int
+    pixels: tuple[NDArray[Any], ...]
+
+
+def all_images(file: h5py.File) -> list[Images]:
+    """All images of a file by where they are, sorted by path and names; which of them are pictures is not told."""
+    found = [each for group in _groups(file) for each in _in_one_parent(file, group)]
+    by_place = {(_place(file[each.one.path or "/"]), each.one.members): each for each in reversed(found)}
+    return sorted(by_place.values(), key=lambda each: (each.one.path, each.one.members))
+
+
+def with_partners(file: h5py.File, one: ImageSet, pictures: Sequence[str]) -> ImageSet:
+    """The set with the values that lie beside its images. pictures: the paths of all sets of pictures."""
+    parent = one.path.rpartition("/")[0]
+    return replace(one, partners=tuple(_partners(file, parent, one.path, one.stacked, pictures)))
+
+
+def datasets_beside(file: h5py.File, sets: Sequence[ImageSet]) -> Iterator[tuple[str, h5py.Dataset]]:
+    """All datasets that lie in a file as themselves and hold no images of these sets, each once, with their paths."""
+    pictures = {_place(file[one.path]) for one in sets if one.stacked}
+    for one in sets:
+        if not one.stacked:
+            group = file[one.path or "/"]
+            pictures |= {_place(group[name]) for name in one.members or group if not why_refused(group, name)}
+    seen: set[Any] = set()
+    waiting = [("/", file["/"])]
+    while waiting:
+        path, node = waiting.pop()
+        if _place(node) in seen:
+            continue
+        seen.add(_place(node))
+        if isinstance(node, h5py.Group):
+            names = sorted((name for name in node if not why_refused(node, name)), reverse=True)
+            waiting.extend((f"{path.rstrip('/')}/{name}", node[name]) for name in names)
+        elif isinstance(node, h5py.Dataset) and _place(node) not in pictures:
+            yield path, node
 
 
 def names_of(file: h5py.File, path: str) -> list[str]:
@@ -110,21 +148,33 @@ def _members(group: h5py.Group, kind: type) -> list[str]:
     return [name for name in names if not why_refused(group, name) and isinstance(group[name], kind)]
 
 
-def _in_one_parent(file: h5py.File, parent: str) -> list[ImageSet]:
-    """The image sets that are direct children of `parent`, or `parent` itself if it is the root."""
+def _in_one_parent(file: h5py.File, parent: str) -> Iterator[Images]:
+    """The images that are direct children of `parent`, or `parent` itself if it is the root."""
     group = file[parent or "/"]
-    stacks = {
-        _join(parent, name): _rows(group[name]) for name in _members(group, h5py.Dataset) if _is_stack(group[name])
-    }
-    series = {_join(parent, name): _images(group[name]) for name in _members(group, h5py.Group)}
+    stacks = [name for name in _members(group, h5py.Dataset) if _is_stack(group[name])]
+    for name in stacks:
+        pixels = tuple(_rows(group[name]))
+        yield Images(ImageSet(_join(parent, name), True, top=_top(pixels)), group[name].shape[0], pixels)
+    for name in _members(group, h5py.Group):
+        yield from _series(group[name], _join(parent, name))
     if not parent and not stacks:
-        series |= {"": _images(group)}
-    looks = {path: images for path, images in {**stacks, **series}.items() if images}
-    chosen = _without_masks(looks)
-    return [
-        ImageSet(path, path in stacks, tuple(_partners(file, parent, path, path in stacks, chosen)), _top(looks[path]))
-        for path in chosen
-    ]
+        yield from _series(group, "")
+
+
+def _series(group: h5py.Group, path: str) -> Iterator[Images]:
+    """The images of a group: all together, or apart by what their names say they are (`colors`, `depth`)."""
+    names = _members(group, h5py.Dataset)
+    apart = [name for name in names if sensor_words(name) and _is_image(group[name].shape or (), group[name].dtype)]
+    if not apart:
+        if pixels := tuple(_images(group)):
+            yield Images(ImageSet(path, False, top=_top(pixels)), len(group), pixels)
+        return
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for name in apart:
+        kinds.setdefault(tuple(sorted(set(sensor_words(name)))), []).append(name)
+    for members in kinds.values():
+        pixels = tuple(group[name][()] for name in _spread(members))
+        yield Images(ImageSet(path, False, top=_top(pixels), members=tuple(members)), len(members), pixels)
 
 
 def _is_stack(dataset: h5py.Dataset) -> bool:
@@ -151,22 +201,6 @@ def _images(group: h5py.Group) -> list[Any]:
     names = _spread(_members(group, h5py.Dataset))
     images = [group[name] for name in names if _is_image(group[name].shape or (), group[name].dtype)]
     return [image[()] for image in images] if 2 * len(images) > len(names) else []
-
-
-def _without_masks(looks: dict[str, list[Any]]) -> list[str]:
-    """The paths that are pictures: not named as labels, not flat beside a rich one, not float beside integers."""
-    unnamed = {path: images for path, images in looks.items() if not says_role(_base(path))}
-    whole = [path for path, images in unnamed.items() if images[0].dtype.kind != "f"]
-    fits = [path for path in unnamed if path in whole or not whole or words_of(_base(path)) in _PICTURE_NAMES]
-    return [path for path in fits if not any(_is_mask_of(unnamed[path], unnamed[other]) for other in fits)]
-
-
-_PICTURE_NAMES = [[name] for name in PICTURE_FOLDERS]
-
-
-def _is_mask_of(candidates: list[Any], pictures: list[Any]) -> bool:
-    pairs = list(zip(candidates, pictures, strict=False))
-    return all(one.shape[:2] == other.shape[:2] and few_beside_many(one, other) for one, other in pairs)
 
 
 def _partners(file: h5py.File, parent: str, path: str, stacked: bool, pictures: Sequence[str]) -> Iterator[str]:
@@ -200,10 +234,6 @@ def _spread(names: Sequence[Any]) -> list[Any]:
     """At most LOOKED_AT of the names, evenly."""
     count = min(len(names), LOOKED_AT)
     return [names[i * len(names) // count] for i in range(count)]
-
-
-def _base(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _join(parent: str, name: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import threading
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery.errors import DatasetError, LabelError, SampleError
-from refinery.formats._hdf5_layout import MAX_VALUES, ImageSet, image_sets, names_of, why_refused
+from refinery.formats._hdf5_kinds import sets_and_verdicts
+from refinery.formats._hdf5_layout import MAX_VALUES, ImageSet, datasets_beside, names_of, why_refused
 from refinery.formats._problems import reason
 from refinery.image import MAX_PIXELS
+from refinery.pictures.choice import EVERYTHING, Choice
+from refinery.pictures.rules import Verdict
 
 FILES_REMEMBERED = 256
 PARENTS_KEPT = 16
+BLOCK_BYTES = 16 << 20
 
 
 def open_file(path: Path) -> h5py.File:
@@ -48,12 +54,21 @@ def _open_locked_or_not(path: Path) -> h5py.File:
 class Hdf5Reader:
     """All reading goes through one lock, as HDF5 itself works one call at a time."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, choice: Choice = EVERYTHING) -> None:
         self.root = root
+        self._choice = choice
         self._lock = threading.RLock()
         self._open: tuple[str, h5py.File] | None = None
         self._parents: dict[str, h5py.Group | h5py.Dataset] = {}
-        self.image_sets = lru_cache(FILES_REMEMBERED)(self._image_sets)
+        self._judged = lru_cache(FILES_REMEMBERED)(self._judge)
+
+    def image_sets(self, path: str) -> tuple[ImageSet, ...]:
+        """The sets of pictures of a file. Raises DatasetError."""
+        return self._judged(path)[0]
+
+    def verdicts(self, path: str) -> tuple[Verdict, ...]:
+        """What each family of images of a file was taken for. Raises DatasetError."""
+        return self._judged(path)[1]
 
     def names(self, path: str, inside: str) -> list[str]:
         """Names in a group or rows of a stack, in order."""
@@ -89,6 +104,19 @@ class Hdf5Reader:
         except TypeError as error:
             raise LabelError(f"{shown}: type {value.dtype} is no label; expected numbers or text") from error
 
+    def digest_beside(self, path: str, sets: Sequence[ImageSet]) -> str:
+        """Of all datasets of a file that lie in it and hold no pictures, by name. Raises DatasetError."""
+        digest = hashlib.sha256()
+        with self._lock:
+            try:
+                for name, dataset in datasets_beside(self._file(path), sets):
+                    digest.update(f"{name}\0{dataset.shape}\0{dataset.dtype}\0".encode("utf-8", "surrogateescape"))
+                    for block in _blocks(dataset):
+                        digest.update(block)
+            except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+                raise DatasetError(f"{self.root / path}: damaged HDF5 file; copy or write it again") from error
+        return digest.hexdigest()
+
     def close(self) -> None:
         """Close the file that is open."""
         with self._lock:
@@ -97,10 +125,10 @@ class Hdf5Reader:
                 self._open[1].close()
                 self._open = None
 
-    def _image_sets(self, path: str) -> tuple[ImageSet, ...]:
+    def _judge(self, path: str) -> tuple[tuple[ImageSet, ...], tuple[Verdict, ...]]:
         with self._lock:
             try:
-                return tuple(image_sets(self._file(path)))
+                return sets_and_verdicts(self._file(path), path, self._choice)
             except (OSError, KeyError, ValueError, RuntimeError) as error:
                 raise DatasetError(f"{self.root / path}: damaged HDF5 file; copy or write it again") from error
 
@@ -118,6 +146,18 @@ class Hdf5Reader:
             self.close()
             self._open = (path, open_file(self.root / path))
         return self._open[1]
+
+
+def _blocks(dataset: h5py.Dataset) -> Iterator[bytes]:
+    """The values of a dataset as bytes, some rows at a time."""
+    if not dataset.shape:
+        yield repr(dataset[()]).encode("utf-8", "surrogateescape")
+        return
+    row_bytes = max(1, math.prod(dataset.shape[1:]) * dataset.dtype.itemsize)
+    step = max(1, BLOCK_BYTES // row_bytes)
+    for start in range(0, dataset.shape[0], step):
+        values = dataset[start : start + step]
+        yield repr(values.tolist()).encode() if values.dtype.hasobject else np.ascontiguousarray(values).tobytes()
 
 
 def _value(parent: h5py.Group | h5py.Dataset, name: str, shown: str, limit: int) -> NDArray[Any]:

@@ -138,7 +138,7 @@ def _fill(file: h5py.File, one: ImageSet, places: Mapping[str, Place]) -> None:
     if one.stacked:
         _fill_stack(file[one.path], one.path, places)
         return
-    for name in names_of(file, one.path or "/"):
+    for name in one.members or names_of(file, one.path or "/"):
         if place := places.get(join(one.path, name)):
             file[f"{one.path}/{name}"][...] = to_array(place.read())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Set
 
 from refinery.image import SUFFIXES
@@ -71,6 +72,16 @@ FOLDER_ENDINGS = tuple(
 def is_image_name(name: str) -> bool:
     """Whether a file name promises an image; hidden files never do."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def normalised(text: str) -> str:
+    """The text in composed Unicode: names are compared so, since disks of macOS decompose them."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def is_apple_double(name: str) -> bool:
+    """Whether a file is what macOS leaves beside another one on a foreign disk (`._a.png`): carried, not read."""
+    return name.startswith("._")
 
 
 def stem_of(name: str) -> str:

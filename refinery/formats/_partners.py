@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from refinery.formats._grouping import Owners
+from refinery.formats._kinds import FolderKinds
 from refinery.formats._name_list import Chosen
 from refinery.formats._names import (
     PICTURE_FOLDERS,
@@ -15,8 +16,8 @@ from refinery.formats._names import (
     is_label_folder,
     is_role_folder,
 )
-from refinery.formats._roles import Roles
 from refinery.formats._tree import Tree, join
+from refinery.pictures.sensor_words import is_of_any_view, sense_of, sensor_words, without_sensor
 
 ANCESTORS_KEPT = 64
 
@@ -26,6 +27,8 @@ class _Children:
     """The subfolders of one folder that matter here: names of label folders, and picture folders by preference."""
 
     labels: list[str] = field(default_factory=list)
+    inner: list[str] = field(default_factory=list)
+    """Names with any word for a sensor: what lies in a folder of labels may be sorted by them once more."""
     pictures: list[str] = field(default_factory=list)
     of_base: dict[str, list[str]] = field(default_factory=dict)
 
@@ -33,16 +36,20 @@ class _Children:
 class Partners:
     """The two directions of one relation, each computed from the folder names alone, so that no table is kept."""
 
-    def __init__(self, tree: Tree, roles: Roles) -> None:
+    def __init__(self, tree: Tree, kinds: FolderKinds) -> None:
         self._tree = tree
-        self._roles = roles
+        self._kinds = kinds
+        self._folders = kinds.roles.folders
         self._known: dict[str, _Children] = {}
 
     def owner(self, path: str) -> str | None:
         """The folder whose images the files of this folder belong to; None where it stands for itself."""
+        if self._kinds.has_pictures(path):
+            return None
         parts = path.split("/") if path else []
         for at in reversed(range(len(parts))):
-            for picture in self._candidates(parts, at):
+            for candidate in self._candidates(parts, at):
+                picture = self._tree.as_stored(candidate)
                 if picture != path and self._tree.reaches(picture) and self.owner(picture) is None:
                     return picture
         return None
@@ -52,28 +59,43 @@ class Partners:
         parts = path.split("/") if path else []
         found: set[str] = set()
         for at in range(len(parts) + 1):
-            children = self._children("/".join(parts[:at]))
-            found |= {"/".join([*parts[:at], name, *parts[at:]]) for name in children.labels}
+            before = parts[:at]
+            children = self._children("/".join(before))
+            found |= {"/".join([*before, name, *parts[at:]]) for name in children.labels}
             if at < len(parts):
                 beside = [*children.labels, *children.of_base.get(parts[at], [])]
-                found |= {"/".join([*parts[:at], name, *parts[at + 1 :]]) for name in beside}
+                found |= {"/".join([*before, name, *parts[at + 1 :]]) for name in beside}
+                found |= {"/".join([*before, name, *parts[at + 1 :]]) for name in self._nested(before, children.labels)}
+        found = set(map(self._tree.as_stored, found))
         return sorted(p for p in found if p != path and self._tree.reaches(p) and self.owner(p) == path)
+
+    def _nested(self, before: list[str], labels: list[str]) -> Iterator[str]:
+        """Folders in folders of labels that are called after sensors, too: `GT/COLOR`."""
+        for name in labels:
+            for inner in self._children("/".join([*before, name])).inner:
+                yield f"{name}/{inner}"
 
     def holds_labels_only(self, path: str) -> bool:
         """Whether images in this folder are masks or the like even though no picture goes with them."""
-        return any(is_certain_role_folder(part) for part in path.split("/"))
+        return any(map(is_certain_role_folder, path.split("/"))) and not self._kinds.has_pictures(path)
 
     def _candidates(self, parts: list[str], at: int) -> Iterator[str]:
         """Picture folders that the label folder parts[at] may stand beside, likeliest first."""
         name, before, after = parts[at], parts[:at], parts[at + 1 :]
-        if not (is_label_folder(name) or name in self._roles.folders):
+        if not (is_label_folder(name) or _says_map(name) or name in self._folders):
             return
-        beside = self._children("/".join(before)).pictures if is_role_folder(name) else []
-        named = [self._roles.folders.get(name), base_of_role_folder(name)]
-        for picture in [*beside, *(each for each in named if each)]:
+        siblings = self._children("/".join(before)).pictures
+        alike = [each for each in siblings if without_sensor(each) == without_sensor(name)]
+        beside = siblings if is_role_folder(name) else []
+        if _says_map(name) and is_of_any_view(name):
+            beside = [*beside, *(each for each in siblings if not without_sensor(each))]
+        named = [self._folders.get(name), base_of_role_folder(name), base_of_map_folder(name)]
+        for picture in dict.fromkeys([*alike, *beside, *(each for each in named if each)]):
             yield "/".join([*before, picture, *after])
+            if after and sensor_words(after[0]):
+                yield "/".join([*before, picture, *after[1:]])
         around = "/".join([*before, *after])
-        if is_role_folder(name) and self._shares_stems(around, "/".join(parts)):
+        if (is_role_folder(name) or _says_map(name)) and self._shares_stems(around, "/".join(parts)):
             yield around
 
     def _shares_stems(self, pictures: str, labels: str) -> bool:
@@ -95,11 +117,34 @@ class Partners:
         found = _Children()
         for name in self._tree.read(path).folders:
             base = base_of_role_folder(name)
-            if is_role_folder(name) or name in self._roles.folders:
+            if is_role_folder(name) or _says_map(name) or name in self._folders:
                 found.labels.append(name)
+            if sensor_words(name):
+                found.inner.append(name)
             if base:
                 found.of_base.setdefault(base, []).append(name)
-            if name.lower() in PICTURE_FOLDERS and self._tree.enters(join(path, name)):
+            if (name.lower() in PICTURE_FOLDERS or sense_of(sensor_words(name)) == "picture") and self._tree.enters(
+                join(path, name)
+            ):
                 found.pictures.append(name)
-        found.pictures.sort(key=lambda name: (PICTURE_FOLDERS.index(name.lower()), name))
+        found.pictures.sort(key=_preference)
         return found
+
+
+def base_of_map_folder(name: str) -> str:
+    """The name of a picture folder that a folder of maps goes on from: `front_depth` -> `front`; empty if none."""
+    for joint in "_-. ":
+        for part, base in ((0, 1), (-1, 0)):
+            pieces = name.split(joint, 1) if part == 0 else name.rsplit(joint, 1)
+            if len(pieces) == 2 and _says_map(pieces[part]):
+                return pieces[base]
+    return ""
+
+
+def _says_map(name: str) -> bool:
+    return sense_of(sensor_words(name)) in ("map", "both")
+
+
+def _preference(name: str) -> tuple[int, str]:
+    lower = name.lower()
+    return (PICTURE_FOLDERS.index(lower) if lower in PICTURE_FOLDERS else len(PICTURE_FOLDERS), name)

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from numpy.typing import NDArray
 
 from refinery import image, registry
-from refinery.errors import DatasetError, OutputError, SampleError
+from refinery.errors import DatasetError, OutputError, SampleError, UsageError
 from refinery.formats._files import COPY_BYTES, Files, chunks, output_errors
 from refinery.formats._noted import Noted
 from refinery.formats._problems import Problems
@@ -26,9 +26,12 @@ from refinery.formats._source import Loose, Source
 from refinery.formats._stamp import Stamp
 from refinery.formats._tar import Member, Read, padded, read_members
 from refinery.formats._tar_files import EXPANDING_ERRORS, expanded
+from refinery.formats._tar_kinds import TarKinds
 from refinery.formats._tar_samples import Names, TarSample, samples_of
 from refinery.formats._tar_sink import end_of, replaced
 from refinery.image import Decoded
+from refinery.pictures.choice import EVERYTHING, Choice
+from refinery.pictures.rules import Verdict
 from refinery.sample import Sample
 
 HEAD_SAMPLES, HEAD_BYTES = 256, 128 << 20
@@ -42,8 +45,9 @@ class PipeSource:
     layout = "tar stream"
     endless = True
 
-    def __init__(self, file: BufferedReader) -> None:
+    def __init__(self, file: BufferedReader, choice: Choice = EVERYTHING) -> None:
         self.root = Path()
+        self._kinds = TarKinds(choice)
         self._problems, self._looks = Problems(), Noted()
         self._near: WeakValueDictionary[str, Member] = WeakValueDictionary()
         self._rest = self._read(expanded(file))
@@ -91,6 +95,17 @@ class PipeSource:
         """Encode pixels (H, W, C) uint8 or uint16 as a file of the same format, mode and metadata as `like`."""
         return image.encode(pixels, like)
 
+    def verdicts(self) -> list[Verdict]:
+        """What each family of images was taken for at the beginning of the stream, and why."""
+        self.entries()
+        return self._kinds.verdicts
+
+    def chosen(self, choice: Choice) -> PipeSource:
+        """Itself: a stream is read once, with the choice that it was opened with."""
+        if choice != self._kinds.choice:
+            raise UsageError("which images are pictures has to be said before a stream is read")
+        return self
+
     def problems(self) -> list[str]:
         """What the reading so far found wrong, one line each."""
         return [*self._problems.lines(), *self._looks.lines()]
@@ -110,8 +125,8 @@ class PipeSource:
 
     def _read(self, file: Any) -> Iterator[Sample | Loose]:
         try:
-            members = self._noted(read_members(_reader(file), self._lose))
-            yield from samples_of(members, "", self, Names().is_new, self._lose)
+            members = self._kinds.ahead(self._noted(read_members(_reader(file), self._lose)), "")
+            yield from samples_of(members, "", self, Names().is_new, self._lose, is_picture=self._kinds.is_picture)
         except DatasetError as error:
             self._lose(f"{error}; what follows is missing")
         except EXPANDING_ERRORS as error:

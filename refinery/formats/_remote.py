@@ -28,8 +28,10 @@ from refinery.formats._stamp import Stamp
 from refinery.formats._store import MAX_FILES, Store, shown
 from refinery.formats._tar import Member
 from refinery.formats._tar_files import Archive, TarFiles
+from refinery.formats._tar_kinds import TarKinds
 from refinery.formats._tar_source import TarSource
 from refinery.formats._tree import OWN_FOLDER
+from refinery.pictures.choice import EVERYTHING, Choice
 from refinery.sample import Sample
 
 HEAD_SAMPLES = 256
@@ -175,10 +177,17 @@ class StoreSource(TarSource):
     """Reads one archive after the other while the next one is fetched."""
 
     endless = True
+    archives_judged = 1
     _files: StoreFiles
 
-    def __init__(self, files: StoreFiles, near: WeakValueDictionary[str, Member] | None = None) -> None:
-        super().__init__(files, near)
+    def __init__(
+        self,
+        files: StoreFiles,
+        near: WeakValueDictionary[str, Member] | None = None,
+        kinds: TarKinds | None = None,
+        choice: Choice = EVERYTHING,
+    ) -> None:
+        super().__init__(files, near, kinds, choice)
         self._needed: list[object] = []
         """The archive that is read and the next one, so that nothing makes them go before their samples come."""
 
@@ -192,7 +201,7 @@ class StoreSource(TarSource):
 
     def delivered(self, out: Path) -> TarSource:
         """The same archives in a folder on this machine."""
-        return TarSource(TarFiles(out))
+        return TarSource(TarFiles(out), kinds=self.kinds)
 
     def entries(self) -> Iterator[Sample | Loose]:
         """The files beside the archives and the first samples, the same at every call."""

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -22,6 +22,8 @@ from refinery.errors import DatasetError
 from refinery.formats._files import Files
 from refinery.formats._stamp import Stamp
 from refinery.image import Decoded
+from refinery.pictures.choice import Choice
+from refinery.pictures.rules import Verdict
 from refinery.sample import Sample
 
 
@@ -82,6 +84,25 @@ class Skipping(Protocol):
 
     def samples_at(self, indices: Sequence[int]) -> Iterator[Sample]:
         """The samples at these places among all samples, counted from 0; increasing."""
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """What a layout offers beside `Source` that decides which of its images are pictures: all but a stream's rest."""
+
+    def verdicts(self) -> Sequence[Verdict]:
+        """What each family of images was taken for, and why."""
+
+    def chosen(self, choice: Choice) -> Source:
+        """The same dataset, where the user says which images are pictures."""
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """What a layout offers beside `Source` whose files hold maps and values that are no files of their own."""
+
+    def differing(self, delivered: Any) -> Iterator[str]:
+        """Files in which anything but the pictures is not in the output as it is here."""
 
 
 class IntoFiles(Protocol):

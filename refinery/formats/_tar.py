@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from refinery.errors import DatasetError
-from refinery.formats._names import heads, says_role
+from refinery.formats._names import heads, is_apple_double, says_role
 from refinery.formats._tree import OWN_FOLDER
 
 BLOCK = 512
@@ -122,6 +122,9 @@ def grouped(members: Iterator[Member]) -> Iterator[list[Member]]:
     group: list[Member] = []
     key = ""
     for member in members:
+        if group and is_apple_double(member.path.rpartition("/")[2]):
+            group.append(member)  # it is carried with the sample that it comes with
+            continue
         own, held = key_of(member.path), member.data is not None
         shorter = _continues(key, own)
         full = not held and len(group) == MAX_SAMPLE_FILES
@@ -160,7 +163,8 @@ def is_safe(path: str) -> bool:
     parts = path.split("/")
     plain = path.isprintable() and not any(letter in path for letter in '\\:*?"<>|')
     whole = 0 < len(parts) <= MAX_PATH_PARTS and all(0 < len(part.encode()) <= MAX_PART_BYTES for part in parts)
-    return plain and whole and not any(part.startswith(".") for part in parts) and parts[0] != OWN_FOLDER
+    hidden = any(part.startswith(".") and not is_apple_double(part) for part in parts)
+    return plain and whole and not hidden and parts[0] != OWN_FOLDER
 
 
 def with_size(header: bytes, member: Member, size: int) -> bytes:

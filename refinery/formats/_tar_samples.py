@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from refinery.errors import DatasetError
-from refinery.formats._grouping import Owners, pictures_in
-from refinery.formats._name_list import NameList
-from refinery.formats._names import is_certain_role_folder
-from refinery.formats._roles import Roles
+from refinery.formats._grouping import Owners
+from refinery.formats._name_list import Chosen, NameList
+from refinery.formats._names import is_apple_double, is_image_name
 from refinery.formats._source import Loose
 from refinery.formats._tar import Member, grouped
 from refinery.sample import Sample
@@ -46,19 +45,21 @@ def samples_of(
     is_new: Callable[[str], bool],
     leave_out: Callable[[str], None],
     opened: object = None,
+    is_picture: Callable[[str], bool] = lambda _: True,
 ) -> Iterator[TarSample | Loose]:
     """The samples of an archive and its files that belong to none, each in its order.
 
-    is_new: whether a key was not met before in this archive; a sample whose key was is left out. A file that belongs to
-    no sample goes into the span of the sample before it; those at the beginning, into that of the first. Raises
-    DatasetError where such files hold more than `MAX_LOOSE_BYTES` in memory.
+    is_picture: whether an image of this path in the dataset is one to refine. is_new: whether a key was not met before
+    in this archive; a sample whose key was is left out. A file that belongs to no sample goes into the span of the
+    sample before it; those at the beginning, into that of the first. Raises DatasetError where such files hold more
+    than `MAX_LOOSE_BYTES` in memory.
     """
     prefix = prefix_of(archive)
     held: TarSample | None = None
     loose: list[Member] = []
     count = 0
     for group in grouped(members):
-        pictures = _pictures(group)
+        pictures = _pictures(group, prefix, is_picture)
         if not pictures:
             yield from (Loose(prefix + member.path, inside=True) for member in group)
             loose += group
@@ -87,11 +88,11 @@ def prefix_of(archive: str) -> str:
     return f"{archive}/" if archive else ""
 
 
-def _pictures(group: list[Member]) -> NameList:
-    """File names of the images of a group that are samples, in their order; none in a folder of masks and the like."""
-    if any(is_certain_role_folder(part) for part in group[0].path.split("/")[:-1]):
-        return NameList()
-    return pictures_in(NameList(map(_name, group)), Roles())
+def _pictures(group: list[Member], prefix: str, is_picture: Callable[[str], bool]) -> NameList:
+    """File names of the images of a group that are samples, in their order."""
+    names = NameList(_name(member) for member in group if is_image_name(_name(member)))
+    folder = prefix + group[0].path[: -len(_name(group[0]))]
+    return Chosen(names, lambda name: is_picture(folder + name))
 
 
 def _samples_in(group: list[Member], pictures: NameList, archive: str, home: object) -> Iterator[TarSample]:
@@ -101,6 +102,8 @@ def _samples_in(group: list[Member], pictures: NameList, archive: str, home: obj
     owners = Owners(pictures)
     owned: list[list[str]] = [[] for _ in pictures]
     for member in group:
+        if is_apple_double(_name(member)):
+            continue
         place = owners.of(_name(member)) or 0
         if _name(member) != pictures[place]:
             owned[place].append(prefix + member.path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -20,9 +22,12 @@ from refinery.formats._source import Loose
 from refinery.formats._stamp import Stamp, settled_stamp_of
 from refinery.formats._tar import MAX_FILE_BYTES, Member
 from refinery.formats._tar_files import OPEN_ARCHIVES, TarFiles
+from refinery.formats._tar_kinds import TarKinds
 from refinery.formats._tar_samples import Names, TarSample, samples_of
 from refinery.formats._tar_sink import TarSink
 from refinery.image import Decoded
+from refinery.pictures.choice import EVERYTHING, Choice
+from refinery.pictures.rules import Verdict
 from refinery.sample import Sample
 
 
@@ -31,15 +36,46 @@ class TarSource:
 
     endless = False
     layout = "tar"
+    archives_judged = 64
+    """The first ones tell what images are; those of later ones are what their names have in common with these."""
 
-    def __init__(self, files: TarFiles, near: WeakValueDictionary[str, Member] | None = None) -> None:
+    def __init__(
+        self,
+        files: TarFiles,
+        near: WeakValueDictionary[str, Member] | None = None,
+        kinds: TarKinds | None = None,
+        choice: Choice = EVERYTHING,
+    ) -> None:
         self.root = files.root
+        self._choice, self._decided = choice, kinds
         self._files, self._looks = files, Noted()
         self._near: WeakValueDictionary[str, Member] = WeakValueDictionary() if near is None else near
         """Members of the samples that somebody holds, by path: their files are found without a search."""
         self._sizes: dict[str, int] = {}
         """Samples of the archives that were read to their end."""
         self._index = lru_cache(OPEN_ARCHIVES)(self._all_of)
+
+    @cached_property
+    def kinds(self) -> TarKinds:
+        """Which images are pictures: decided at first use, by the first archives."""
+        if self._decided is not None:
+            return self._decided
+        kinds = TarKinds(self._choice)
+        for path in islice(filter(self._files.holds, self._files.paths()), self.archives_judged):
+            with contextlib.suppress(DatasetError, OSError):  # it is named and carried where its samples are read
+                archive = self._files.archive(path)
+                for member in archive.members(Problems()):
+                    if member.size <= MAX_FILE_BYTES:
+                        kinds.add(f"{path}/{member.path}", partial(archive.read, member.offset, member.size))
+        return kinds
+
+    def verdicts(self) -> list[Verdict]:
+        """What each family of images was taken for, and why."""
+        return self.kinds.verdicts
+
+    def chosen(self, choice: Choice) -> TarSource:
+        """The same archives, where the user says which images are pictures."""
+        return type(self)(self._files, choice=choice)
 
     def entries(self) -> Iterator[Sample | Loose]:
         """Every sample, and every file that belongs to no sample, each file exactly once."""
@@ -108,11 +144,11 @@ class TarSource:
 
     def delivered(self, out: Path) -> TarSource:
         """The same archives in the folder `out`."""
-        return TarSource(self._files.within(out))
+        return TarSource(self._files.within(out), kinds=self.kinds)
 
     def alone(self, file: str) -> TarSource:
         """One archive as a dataset of its own, by the same names."""
-        return TarSource(TarFiles(self.root, file))
+        return TarSource(TarFiles(self.root, file), kinds=self.kinds)
 
     def sink_into(self, files: Files) -> TarSink:
         """A writer of the same archives to wherever `files` puts them."""
@@ -124,7 +160,7 @@ class TarSource:
 
     def without(self, files: frozenset[str]) -> TarSource:
         """The same dataset without these archives: they are neither read nor written."""
-        return type(self)(self._files.without(files), self._near)
+        return type(self)(self._files.without(files), self._near, self.kinds, self._choice)
 
     def _entries_of(self, path: str) -> Iterator[Sample | Loose]:
         """Of one file of the dataset."""
@@ -140,7 +176,8 @@ class TarSource:
             yield Loose(path)
             return
         members, samples = self._once(archive.members(problems), path), 0
-        for entry in samples_of(members, path, self._files, Names().is_new, problems.lose, archive):
+        is_new, is_picture = Names().is_new, self.kinds.is_picture
+        for entry in samples_of(members, path, self._files, is_new, problems.lose, archive, is_picture):
             if isinstance(entry, TarSample):
                 self._near.update({f"{path}/{member.path}": member for member in entry.files})
                 samples += 1

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from refinery.formats._name_list import NameList, Sorter, repeated
+from refinery.formats._names import normalised
 from refinery.formats._problems import Problems, reason
 
 OWN_FOLDER = ".refinery"
@@ -80,6 +81,19 @@ class Tree:
             return False
         self._followed[real] = path
         return True
+
+    def as_stored(self, path: str) -> str:
+        """The path as the disk spells it, where only the Unicode normalisation is another one (macOS decomposes)."""
+        if path.isascii() or (self.root / path).exists():
+            return path
+        stored = ""
+        for part in path.split("/"):
+            names = [part] if (self.root / stored / part).exists() else self.read(stored).folders
+            same = [name for name in names if name == part or normalised(name) == normalised(part)]
+            if not same:
+                return path
+            stored = join(stored, same[0])
+        return stored
 
     def reaches(self, path: str) -> bool:
         """Whether `walk` comes to this directory."""

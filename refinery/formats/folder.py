@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from refinery import image
 from refinery.errors import DatasetError
 from refinery.formats._files import Files, chunks, read_whole
-from refinery.formats._grouping import Owners, pictures_in
+from refinery.formats._grouping import Owners
+from refinery.formats._kinds import FolderKinds
 from refinery.formats._name_list import NameList, repeated
 from refinery.formats._names import is_image_name, stem_of
 from refinery.formats._noted import Noted
 from refinery.formats._owned import Owned
 from refinery.formats._partners import Partners
 from refinery.formats._problems import Problems
-from refinery.formats._roles import Roles, decide
 from refinery.formats._source import Loose
 from refinery.formats._stamp import Stamp, settled_stamp_of
 from refinery.formats._tree import Folder, Tree, join
 from refinery.image import Decoded
+from refinery.pictures.choice import EVERYTHING, Choice
+from refinery.pictures.rules import Verdict
 from refinery.sample import Sample
 
 
@@ -52,19 +54,28 @@ class FolderSource:
     endless = False
     layout = "folder"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, choice: Choice = EVERYTHING, decided: FolderKinds | None = None) -> None:
         self.root = root
         self._problems, self._looks = Problems(), Noted()
+        self._choice, self._decided = choice, decided
 
     @cached_property
-    def roles(self) -> Roles:
-        """Which images are masks and the like; decided at first use, the same for the whole dataset."""
-        return decide(Tree(self.root, Problems()))
+    def kinds(self) -> FolderKinds:
+        """Which images are pictures; decided at first use, the same for the whole dataset."""
+        return self._decided or FolderKinds(self.root, self._choice)
+
+    def chosen(self, choice: Choice) -> FolderSource:
+        """The same folder, where the user says which images are pictures."""
+        return FolderSource(self.root, choice)
+
+    def verdicts(self) -> list[Verdict]:
+        """What each family of images was taken for, and why."""
+        return self.kinds.verdicts
 
     def entries(self) -> Iterator[Sample | Loose]:
         """Every sample, and every file that belongs to no sample, each file exactly once."""
         tree = Tree(self.root, self._problems)
-        partners = Partners(tree, self.roles)
+        partners = Partners(tree, self.kinds)
         for folder in tree.walk():
             if partners.owner(folder.path) is None:
                 beside = [tree.read(path) for path in partners.of(folder.path)]
@@ -108,10 +119,10 @@ class FolderSource:
 
     def delivered(self, out: Path) -> FolderSource:
         """The folder `out`."""
-        return FolderSource(out)
+        return FolderSource(out, self._choice, self.kinds)
 
     def _group(self, folder: Folder, beside: Sequence[Folder], labels_only: bool) -> Iterator[Sample | Loose]:
-        pictures = NameList() if labels_only else pictures_in(folder.files, self.roles)
+        pictures = NameList() if labels_only else self.kinds.pictures_of(folder)
         owners = Owners(pictures)
         self._note_shared_stems(folder.path, owners)
         owned = Owned(owners, (folder, *beside))

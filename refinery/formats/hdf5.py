@@ -24,6 +24,8 @@ from refinery.formats._source import Loose
 from refinery.formats._stamp import Stamp, settled_stamp_of
 from refinery.formats._tree import join
 from refinery.image import Decoded
+from refinery.pictures.choice import Choice
+from refinery.pictures.rules import Verdict
 from refinery.sample import Sample
 
 
@@ -93,7 +95,9 @@ class Hdf5Source:
     def decode(self, data: bytes, sample: Sample) -> Decoded:
         """Decode what `read` gave. Raises SampleError."""
         path, inside = self._files.locate(sample.image)
-        tops = (one.top for one in self._files.sets(path) if inside.rpartition("/")[0] == one.path)
+        parent, _, name = inside.rpartition("/")
+        sets = self._files.sets(path)
+        tops = (one.top for one in sets if one.path == parent and (not one.members or name in one.members))
         return _arrays.decode(data, sample.image, next(tops, 0.0))
 
     def encode(self, pixels: NDArray[Any], like: Decoded) -> bytes:
@@ -118,7 +122,23 @@ class Hdf5Source:
 
     def alone(self, file: str) -> Hdf5Source:
         """One file as a dataset of its own, by the same names."""
-        return Hdf5Source(Hdf5Files(self.root, file))
+        return Hdf5Source(self._files.alone(file))
+
+    def verdicts(self) -> list[Verdict]:
+        """What each family of images was taken for, and why."""
+        return self._files.verdicts()
+
+    def chosen(self, choice: Choice) -> Hdf5Source:
+        """The same files, where the user says which images are pictures."""
+        return Hdf5Source(self._files.chosen(choice))
+
+    def differing(self, delivered: Hdf5Source) -> Iterator[str]:
+        """Files whose datasets, but for the pictures, are not the same in the output."""
+        for path in self._files.paths():
+            if sets := self._files.sets(path):
+                digests = [source._reader.digest_beside(path, sets) for source in (self, delivered)]
+                if digests[0] != digests[1]:
+                    yield path
 
     def file_of(self, sample: Sample) -> str:
         """The HDF5 file that holds a sample."""
@@ -130,7 +150,7 @@ class Hdf5Source:
 
     def _samples(self, path: str, one: ImageSet) -> Iterator[Sample]:
         group = join(path, one.path) if one.path else path
-        for name in self._reader.names(path, one.path):
+        for name in one.members or self._reader.names(path, one.path):
             image = join(group, name)
             beside = self._reader.values_beside(path, one.partners, name)
             yield Hdf5Sample(image, image, tuple(join(path, value) for value in beside), file=path)

@@ -10,27 +10,30 @@ from pathlib import Path
 from typing import cast
 
 from refinery.config import OnDrift, RefineConfig
-from refinery.dataset import open_dataset
+from refinery.dataset import open_dataset, require_no_doubt, with_choice
 from refinery.errors import DatasetError, OutputError, UsageError
 from refinery.formats._pipe import PipeSink, PipeSource, standard_input
 from refinery.formats._remote import StoreOutput, is_begun, open_address
 from refinery.formats._source import IntoFiles, Sink, Source
 from refinery.formats._store import Store, is_address, local_path, overlap, shown
 from refinery.journal import Journal
+from refinery.pictures.choice import EVERYTHING, Choice
 from refinery.sample import Sample
 
 PIPE = "-"
 
 
-def open_input(path: str, out: str) -> Source:
+def open_input(path: str, out: str, choice: Choice = EVERYTHING, asks: bool = False) -> Source:
     """A dataset, on this machine or at an address, or for `-` the tar archive that standard input is.
+
+    choice, asks: as `open_dataset` takes them.
 
     Raises DatasetError where there is not one image, UsageError where nothing is piped in, or where the dataset's
     layout cannot become the tar stream or the archives that `out` asks for, RefineryError where an address does not
     answer.
     """
     if path != PIPE:
-        source = open_address(path) if is_address(path) else open_dataset(Path(path))
+        source = _opened(path, choice, asks)
         if is_address(out) and source.layout != "tar":
             raise UsageError(
                 f"--out {shown(out)}: what goes to an address is tar archives, and {path} is {source.layout}; give "
@@ -44,13 +47,26 @@ def open_input(path: str, out: str) -> Source:
         return source
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("-: nothing is piped in; write: tar -c --sort=name -C synth . | refinery refine - --out ...")
-    source = PipeSource(standard_input())
+    source = PipeSource(standard_input(), choice)
     if not any(isinstance(entry, Sample) for entry in source.entries()):
         why = "; ".join(source.problems()[:1])
         raise DatasetError(
             f"standard input: no images in it{f' ({why})' if why else ''}; expected a tar archive with the files of a "
             "sample behind each other"
         )
+    return _judged(source, "standard input", choice, asks)
+
+
+def _opened(path: str, choice: Choice, asks: bool) -> Source:
+    if is_address(path):
+        return _judged(open_address(path), shown(path), choice, asks)
+    return open_dataset(Path(path), choice=choice, asks=asks)
+
+
+def _judged(source: Source, where: str, choice: Choice, asks: bool) -> Source:
+    source = with_choice(source, choice, where)
+    if asks:
+        require_no_doubt(source, where)
     return source
 
 

@@ -13,6 +13,7 @@ from refinery.config import TrainConfig
 from refinery.dataset import open_dataset
 from refinery.errors import UsageError
 from refinery.formats._source import Source
+from refinery.pictures.choice import Choice
 
 
 class Held:
@@ -54,9 +55,13 @@ class Held:
         if paired and (self.config.balance_real != "none" or is_stream(self.config.synthetic)):
             raise UsageError("paired training takes folders and draws partners together: no simulator, no balance_real")
         if not is_stream(self.config.synthetic):
-            return open_dataset(Path(self.config.synthetic))
+            return self._opened(Path(self.config.synthetic))
         self._run_simulator(least)
-        return open_dataset(self.folder.simulated)
+        return self._opened(self.folder.simulated)
+
+    def _opened(self, path: Path) -> Source:
+        choice = Choice(self.config.images, self.config.maps)
+        return open_dataset(path, choice=choice, asks=not self.config.yes)
 
     def batches(
         self, images: Any, crop_hw: tuple[int, int], batch_size: int, chance: Any, device: Any, aside: Sequence[Any]
@@ -65,7 +70,7 @@ class Held:
         from refinery.training.stream import wanted_like
         from refinery.training.stream_batches import StreamBatches
 
-        source, memory_mb = open_dataset(self.folder.simulated), self.config.memory_mb
+        source, memory_mb = self._opened(self.folder.simulated), self.config.memory_mb
         self.stream.begin(wanted_like(source, images, crop_hw, aside))
         return StreamBatches(images, self.stream, crop_hw, batch_size, chance, device, memory_mb, self.say, ahead=2)
 

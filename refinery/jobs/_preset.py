@@ -9,6 +9,7 @@ from typing import Any
 from refinery.config import TrainConfig
 from refinery.dataset import open_dataset
 from refinery.errors import RefineryError
+from refinery.pictures.choice import Choice
 from refinery.presets import preset_tables
 from refinery.sample import Sample
 from refinery.training.simulator import is_command
@@ -32,7 +33,7 @@ def _side_px(config: TrainConfig, crop: int) -> int | None:
     if config.synthetic == "-" or is_command(config.synthetic):
         return crop or None
     try:
-        source = open_dataset(Path(config.synthetic))
+        source = open_dataset(Path(config.synthetic), choice=Choice(config.images, config.maps))
         first = next((entry for entry in source.entries() if isinstance(entry, Sample)), None)
         side = min(source.decode(source.read(first), first).size_hw) if first else 0
     except RefineryError:

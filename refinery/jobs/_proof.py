@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from refinery.contents.comparison import stamps_of
+from refinery.contents.content import sha256_of_file
 from refinery.contents.line_index import Line
-from refinery.contents.proof import Delivered, Prover
+from refinery.contents.proof import NAMED, Delivered, Prover
 from refinery.contents.stamp_log import StampLog
 from refinery.errors import OutputError
 from refinery.formats._parts import Packed
-from refinery.formats._source import Source
+from refinery.formats._source import Carrying, Source
 from refinery.journal import Journal
 from refinery.processor import cores
 from refinery.refine import ahead, chunked
@@ -37,13 +38,38 @@ def prove_output(source: Source, journal: Journal, log: StampLog, workers: int) 
             files.add(file)
             if reason:
                 log.add(f"file {file}", {"in": ["wrong"]})
-    if result.wrong:
+    carried = carried_wrong(source, delivered, log)
+    for reason in carried:
+        log.add(f"file {reason.partition(': ')[0]}", {"in": ["wrong"]})
+    if result.wrong or carried:
+        said = [result.sentence(), *carried[:NAMED], f"{len(carried):,} carried files in all" * (len(carried) > NAMED)]
         raise OutputError(
-            f"{journal.out}: {result.sentence()}; check the disk and what else writes there, and run the same command "
-            "again: they are refined again"
+            f"{journal.out}: {'; '.join(filter(None, said))}; check the disk and what else writes there, and run the "
+            "same command again: they are refined again"
         )
     for file in files:
         log.add(f"output {file}", {"out": stamps_of(journal.out, [file])[0]})
+
+
+def carried_wrong(source: Source, delivered: Source, log: StampLog) -> list[str]:
+    """Files that belong to no sample and are not in the output as they were carried, each with what is wrong.
+
+    Of a layout whose files hold other things beside samples (`Carrying`), those too. Streams have gone by.
+    """
+    if source.endless:
+        return []
+    wrong = []
+    log.read_again()
+    for entry in source.entries():
+        if isinstance(entry, Sample):
+            continue
+        was = log.file(entry.path).get("sha256") or sha256_of_file(source, entry.path)
+        stands = sha256_of_file(delivered, entry.path)
+        if was is not None and was != stands:
+            wrong.append(f"{entry.path}: {'missing' if stands is None else 'differs from its source'}")
+    if isinstance(source, Carrying) and isinstance(delivered, Carrying):
+        wrong += [f"{file}: what is no picture in it differs from its source" for file in source.differing(delivered)]
+    return wrong
 
 
 def reasons(lines: Iterable[Line], delivered: Source, workers: int = 0) -> Iterator[tuple[Line, str]]:

@@ -24,6 +24,8 @@ FIXED = (
     "control",
     "guide_steps",
     "match_real",
+    "images",
+    "maps",
 )
 """Settings that decide which images are drawn, or what was held out: a resumed run keeps them."""
 UNDECIDED = {"batch_size": 0, "guide_steps": -1}
@@ -34,7 +36,7 @@ TOLD = ("max_drift", "budget_every")
 
 def fixed_settings(config: TrainConfig) -> dict[str, Any]:
     """What a checkpoint keeps of the settings that do not depend on the method."""
-    return {name: getattr(config, name) for name in (*FIXED, *TOLD)}
+    return {name: _plain(getattr(config, name)) for name in (*FIXED, *TOLD)}
 
 
 def absolute(config: TrainConfig) -> TrainConfig:
@@ -112,7 +114,7 @@ class Before:
         before = {"method": self.words["method"], **(self.words["train"] or {})}
         for name, was in before.items():
             now = getattr(config, name, was)
-            if name in ("method", *FIXED) and now not in (was, UNDECIDED.get(name, was)):
+            if name in ("method", *FIXED) and _plain(now) not in (_plain(was), UNDECIDED.get(name, _plain(was))):
                 raise UsageError(
                     f"{self.run}: was trained with {name} = {was}, now {now}; a run is resumed with the settings it "
                     "began with: leave it away, or begin a new run with another --out"

@@ -17,6 +17,7 @@ from refinery.errors import DatasetError, ModelError, UsageError
 from refinery.image import to_float
 from refinery.jobs._observer import Observer
 from refinery.labels import open_labels
+from refinery.pictures.choice import EVERYTHING, Choice
 from refinery.runtime.probe_session import open_probe
 from refinery.sample import FloatArray, Label, Pair, Sample
 
@@ -56,7 +57,8 @@ def export_student(
     teacher = rebuild(state)
     torch.manual_seed(0)
     student = distillation.new_student(teacher, channels, state.get("real_channels", channels))
-    data = _load(_synthetic_of(config, state), channels)
+    choice = EVERYTHING if config.synthetic else _choice_of(state)
+    data = _load(_synthetic_of(config, state), channels, choice)
     observer.say(f"student: learns from {len(data.taught.images):,} images, {config.student_steps:,} steps")
     images = [to_float(image) for image in data.taught.images]
     distillation.distil(teacher, student, images, _keys(data.taught), config.student_steps, 0, observer.say)
@@ -102,12 +104,18 @@ def _synthetic_of(config: ExportConfig, state: dict[str, Any]) -> Path:
     return Path(place)
 
 
-def _load(path: Path, channels: int) -> _Data:
+def _choice_of(state: dict[str, Any]) -> Choice:
+    """Which images were said to be pictures when the run began."""
+    settings = state.get("train") or {}
+    return Choice(tuple(settings.get("images", ())), tuple(settings.get("maps", ())))
+
+
+def _load(path: Path, channels: int, choice: Choice) -> _Data:
     """Decode what the teacher is to be asked about, and every fifth image to compare on. Raises DatasetError."""
     from refinery.training.distillation import TAUGHT_PIXELS
     from refinery.training.loading import load
 
-    source = open_dataset(path)
+    source = open_dataset(path, choice=choice)
     images = load(source, LOADED_MB, "synthetic dataset")
     if images.channels != channels:
         raise DatasetError(f"{path}: images have {images.channels} channel(s), the refiner takes {channels}")

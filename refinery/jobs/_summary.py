@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from refinery.annotations import LEFT_OUT
 from refinery.checks import CheckContext, DriftSummary, deciding, flips_found, is_gone, overall
 from refinery.checks._worst import Worst
 from refinery.errors import OutputError
@@ -38,13 +39,14 @@ class Tally:
         self.worst = Worst(context or CheckContext())
         self.measured: list[Sample] = []
         self.problems: list[str] = []
-        self.unread = self.flat = self.not_finite = self.unchanged = 0
+        self.left_out = self.unread = self.flat = self.not_finite = self.unchanged = 0
 
     def add(self, line: Line) -> None:
         """Take one sample."""
         of, first = str(line.get("variant_of", line["key"])), not line.get("variant")
         if first:  # the others were read from the same files
             self.unread += len(line["problems"])
+            self.left_out += sum(problem.startswith(LEFT_OUT) for problem in line["problems"])
             self.problems += line["problems"][: PROBLEMS_NAMED - len(self.problems)]
         self.status[line["status"]] += 1
         refined = line["status"] in ("refined", "kept")
@@ -87,6 +89,7 @@ class Tally:
             },
             "flat": self.flat,
             "not_finite": self.not_finite,
+            "left_out": self.left_out,
             "verdicts": dict(self.verdicts),
             "open": commonest_first(self.open),
             "failures": commonest_first(self.failures),

@@ -16,7 +16,7 @@ from PIL import Image
 from refinery import artifact as artifacts
 from refinery import realism
 from refinery.config import InspectConfig, LabelOverride
-from refinery.dataset import ImageSurvey, iter_decoded, open_dataset, spread, survey
+from refinery.dataset import ImageSurvey, doubts, iter_decoded, kinds, open_dataset, spread, survey
 from refinery.errors import DatasetError, SampleError, UsageError
 from refinery.formats._noted import TURNED
 from refinery.formats._source import Source
@@ -29,6 +29,7 @@ from refinery.jobs._proof import count_delivered
 from refinery.jobs._record import Record, read_object, read_record
 from refinery.journal import FOLDER
 from refinery.labels import open_labels
+from refinery.pictures.choice import Choice
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
 from refinery.report.worst import WORST_TITLE, draw_worst
@@ -152,8 +153,10 @@ def _inspect_run(path: Path, config: InspectConfig) -> dict[str, Any]:
 
 
 def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
-    config, source = looking.config, open_dataset(path)
+    config = looking.config
     record = read_record(path, wants_summary=not config.synthetic)
+    choice = _choice(config, record.job if record else None)
+    source = open_dataset(path, choice=choice)
     job, seen = record.job if record else None, survey(source)
     place = config.picture or (str(path / FOLDER / "inspect.png") if job else "")
     if place:
@@ -163,9 +166,10 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         "layout": seen.layout,
         "samples": seen.samples,
         "images": dataclasses.asdict(seen.images),
-        "problems": list(seen.problems),
+        "kinds": kinds(source),
+        "problems": [*doubts(source), *seen.problems],
     }
-    synthetic = _synthetic_of(config, job)
+    synthetic = _synthetic_of(config, job, choice)
     if config.utility:
         found["utility"] = _utility_of(path, looking, source, synthetic, job)
     if config.utility or not config.synthetic:
@@ -230,12 +234,18 @@ def _draw(looking: _Looking, place: str, source: Source, synthetic: Source | Non
     return saved
 
 
-def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None) -> Source | None:
+def _choice(config: InspectConfig, job: dict[str, Any] | None) -> Choice:
+    """What was said about which images are pictures: now, or when the dataset was refined."""
+    said = job or {}
+    return Choice(config.images or tuple(said.get("images", ())), config.maps or tuple(said.get("maps", ())))
+
+
+def _synthetic_of(config: InspectConfig, job: dict[str, Any] | None, choice: Choice) -> Source | None:
     """The source of a refined dataset: the one named, or the one its job remembers and that is still there."""
     if config.synthetic:
-        return open_dataset(Path(config.synthetic))
+        return open_dataset(Path(config.synthetic), choice=choice)
     source = str(job.get("source", "")) if job else ""
-    return open_dataset(Path(source)) if source and Path(source).exists() else None
+    return open_dataset(Path(source), choice=choice) if source and Path(source).exists() else None
 
 
 def _verdicts_of(record: Record | None, looking: _Looking, refined: Source, synthetic: Source | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from refinery.checks import CheckContext, flips_found
 from refinery.chunk_worker import WorkerSetup
 from refinery.config import LabelOverride, OnDrift, RefineConfig, RefinePrecision, parse_require
 from refinery.contents.stamp_log import CALIBRATION, StampLog
+from refinery.dataset import doubts, kinds
 from refinery.errors import DatasetError
 from refinery.formats._counting import count_samples
 from refinery.formats._parts import Part, divide
@@ -38,6 +39,7 @@ from refinery.jobs._up_to_date import LookBack, calibrated_on, software
 from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import FOLDER, Journal
 from refinery.labels import open_labels
+from refinery.pictures.choice import Choice
 from refinery.processor import cores
 from refinery.refine import Way, chunk_size, past_finished_files, refine_dataset, streams_for
 from refinery.report.picture import save_png
@@ -62,7 +64,7 @@ def refine(
     require_ends(config)
     store = open_output(config)
     shard = parse_shard(config.shard, os.environ)
-    source = open_input(config.source, config.out)
+    source = open_input(config.source, config.out, Choice(config.images, config.maps), not config.yes)
     part = divide(source, shard) if shard else None
     model = artifacts.load(config.model or artifacts.newest_run(Path("runs")))
     mark = mark_of(config.variants, source, model)
@@ -162,6 +164,8 @@ def _say_what_was_found(
 ) -> None:
     """The tables printed before work starts."""
     observer.table(f"refine into {shown(config.out)}", _describe(config, source, total, model, session))
+    if found := kinds(source):
+        observer.table("images", found)
     if options.labels is not None:
         table = look_at_labels(source, options.labels, context=options.context)
         if options.context is not None:
@@ -173,7 +177,7 @@ def _say_what_was_found(
         observer.say(note)
     if session.note:
         observer.say(session.note)
-    for problem in source.problems():
+    for problem in (*doubts(source), *source.problems()):
         observer.say(problem)
 
 
@@ -337,6 +341,8 @@ def _identity(
         "variants": config.variants,
         "variant_mark": mark,
         "labels": {name: asdict(override) for name, override in sorted(overrides.items())},
+        **({"images": list(config.images)} if config.images else {}),
+        **({"maps": list(config.maps)} if config.maps else {}),
         **({"out": shown(config.out).rstrip("/")} if config.out == PIPE or is_address(config.out) else {}),
         **({"shard": str(shard), **part.identity()} if part else {}),
     }

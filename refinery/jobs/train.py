@@ -12,6 +12,7 @@ from typing import Any
 
 from refinery.checks import CheckContext
 from refinery.config import GUIDE_STEPS, TINY_STEPS, LabelOverride, TrainConfig, build, parse_max_drift, to_toml
+from refinery.dataset import doubts, kinds
 from refinery.errors import UsageError
 from refinery.formats._source import Source
 from refinery.jobs._checking import unknown_tolerances
@@ -169,7 +170,11 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
     distributed.decided(lambda: rehearse(folder, plan.method, header, data, reader, config))
     _open_folder(plan, overrides, contents)
     observer.table(f"run {folder.path}", _describe(plan))
-    for line in (*data.problems, *(plan.before.notes(config, plan.settings) if plan.before else [])):
+    if found := kinds(data.source):
+        observer.table("synthetic images", found)
+    sides = (("synthetic", data.source), ("real", data.real_source))
+    unsure = [f"{side}: {line}" for side, source in sides for line in doubts(source)]
+    for line in (*unsure, *data.problems, *(plan.before.notes(config, plan.settings) if plan.before else [])):
         observer.say(line)
     context = CheckContext(max_drift=parse_max_drift(config.max_drift))
     labels = _tell_labels(reader, data.source, context, observer)

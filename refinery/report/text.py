@@ -255,6 +255,7 @@ def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{found['kind'].split()[0]:<10} dataset, {found['layout']} layout, {found['samples']:,} samples",
         f"images     {sizes[0]} px (from {sizes[1]} to {sizes[2]}), modes {', '.join(images['modes'])}",
+        *(f"kind       {glob}: {what}" for glob, what in found.get("kinds", {}).items()),
         *_label_table(found["labels"]),
     ]
     lines += [f"problem    {line}" for line in found["problems"][:NAMED_PROBLEMS]]

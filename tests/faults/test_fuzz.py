@@ -245,4 +245,4 @@ def test_undamaged_files_are_refined(layout, place):
     for name, data in DATASETS[layout].items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(data)
-    assert refine(target, root / f"refined-{layout}", model, "--on-drift", "keep").exit_code in (0, 3)
+    assert refine(target, root / f"refined-{layout}", model, "--on-drift", "keep", "--yes").exit_code in (0, 3)
