@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from refinery.annotations import _objects
 from refinery.errors import LabelError, PartlyReadError
@@ -20,12 +21,9 @@ class Parts:
         self.lines: list[str] = []
 
     def add(self, labels: Iterable[Label]) -> None:
-        """What an object, or a part of one, gives up to the first thing in it that cannot be read."""
+        """All of an object, or of a part of one; nothing of it where something in it cannot be read."""
         try:
-            for label in labels:
-                self.labels.append(label)
-                if len(self.labels) > _objects.MAX_LABELS:
-                    break
+            self.labels += list(islice(labels, _objects.MAX_LABELS + 1))
         except LabelError as error:
             self.lines.append(str(error))
 
