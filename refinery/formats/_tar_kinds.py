@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from refinery.errors import DatasetError
 from refinery.formats._names import is_image_name
 from refinery.formats._tar import Member
 from refinery.pictures.appearance import appearance_of, outlines_of
@@ -49,12 +50,15 @@ class TarKinds:
     def ahead(self, members: Iterable[Member], prefix: str) -> Iterator[Member]:
         """The members of a stream, after the first of them were held and told of."""
         rest, held, images, size = iter(members), list[Member](), 0, 0
-        for member in rest:
-            held.append(member)
-            images, size = images + is_image_name(member.path.rpartition("/")[2]), size + member.size
-            self.add(prefix + member.path, lambda member=member: member.data or b"")  # type: ignore[misc]
-            if images >= AHEAD_IMAGES or size > AHEAD_BYTES:
-                break
+        try:
+            for member in rest:
+                held.append(member)
+                images, size = images + is_image_name(member.path.rpartition("/")[2]), size + member.size
+                self.add(prefix + member.path, lambda member=member: member.data or b"")  # type: ignore[misc]
+                if images >= AHEAD_IMAGES or size > AHEAD_BYTES:
+                    break
+        except DatasetError as error:  # what came before it goes on
+            rest = _raising(error)
         return chain(_passed_on(held), rest)
 
     @cached_property
@@ -102,3 +106,9 @@ def _passed_on(held: list[Member]) -> Iterator[Member]:
     held.reverse()
     while held:
         yield held.pop()
+
+
+def _raising(error: DatasetError) -> Iterator[Member]:
+    """A stream that ends with an error at once."""
+    raise error
+    yield  # a generator: the error comes where it is read
