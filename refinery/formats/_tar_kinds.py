@@ -109,6 +109,9 @@ def _passed_on(held: list[Member]) -> Iterator[Member]:
 
 
 def _raising(error: DatasetError) -> Iterator[Member]:
-    """A stream that ends with an error at once."""
+    """A stream that ends with an error at once, when it is read."""
+    yield from _raised(error)
+
+
+def _raised(error: DatasetError) -> list[Member]:
     raise error
-    yield  # a generator: the error comes where it is read
