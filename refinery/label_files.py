@@ -36,7 +36,7 @@ class ImageIndex:
 
     Images outside the folder that the file lies in (or that its `annotations` folder lies in) are none of it, nor are
     images of `val` where the file is called `..._train`. Names are compared in one form of Unicode. An entry that would
-    be about two images, told apart by nothing but folders that it does not name, is about none: see `count`.
+    be about two images, told apart by nothing but folders that it does not name, is about none: see `settle`.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -48,6 +48,10 @@ class ImageIndex:
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
         self._by_path_only: frozenset[str] = frozenset()
+        self._met: dict[str, str] = {}
+        self._second: dict[str, str] = {}
+        self._exact: set[str] = set()
+        self._without, self._first_without = 0, ""
         for name in shared.names:
             path = PurePosixPath(composed(name.replace("\\", "/")))
             self._by_path.setdefault(path.as_posix(), name)
@@ -70,36 +74,39 @@ class ImageIndex:
                 return None if name in self._by_path_only else (name, certainty)
         return None
 
-    def count(self, images: Iterable[str]) -> list[str]:
-        """Meet every image of the dataset; a line about entries of images that are not there, or of several images."""
-        met: dict[str, list[str]] = {}
-        exact: set[str] = set()
-        without: list[str] = []
-        for image in images:
-            answer = self.find(image)
-            if answer is None:
-                if image.startswith(self._scope):
-                    without.append(image)
-                continue
-            met.setdefault(answer[0], []).append(image)
-            if answer[1] == BY_PATH:
-                exact.add(answer[0])
+    def meet(self, image: str) -> None:
+        """Take note of an image of the dataset, before `settle`."""
+        answer = self.find(image)
+        if answer is None:
+            if image.startswith(self._scope):
+                self._without += 1
+                self._first_without = self._first_without or image
+            return
+        name, certainty = answer
+        first = self._met.setdefault(name, image)
+        if first != image:
+            self._second.setdefault(name, image)
+        if certainty == BY_PATH:
+            self._exact.add(name)
+
+    def settle(self) -> list[str]:
+        """After all images were met: a line about each entry of images that are not there, or of several images."""
+        self._by_path_only = frozenset(self._second)
         path, entries = self.shared.path, len(list(self.shared.names))
-        several = {name: images for name, images in met.items() if len(images) > 1}
-        self._by_path_only = frozenset(several)
-        doubted = {name: images for name, images in several.items() if name not in exact}
+        doubted = [name for name in self._second if name not in self._exact]
         lines = [
-            f"{path}: its entry {name[:80]!r} may be about {one} or {other}; it is read for none; name the folder"
-            for name, (one, other, *_) in list(doubted.items())[:NAMED]
+            f"{path}: its entry {name[:80]!r} may be about {self._met[name]} or {self._second[name]}; it is read for "
+            "none; name the folder"
+            for name in doubted[:NAMED]
         ]
         lines += [f"{path}: {len(doubted) - NAMED:,} more such entries"] if len(doubted) > NAMED else []
-        if not met:
+        if not self._met:
             lines.append(f"{path}: none of its {entries:,} entries names an image of this dataset")
-        absent = entries - len(met)
-        if met and absent:
-            missing = next(name for name in self.shared.names if name not in met)
-            also = f"; {len(without):,} images are not in it, such as {without[0]}" if without else ""
+        elif absent := entries - len(self._met):
+            missing = next(name for name in self.shared.names if name not in self._met)
+            also = f"; {self._without:,} images are not in it, such as {self._first_without}" if self._without else ""
             lines.append(f"{path}: {absent:,} of its {entries:,} images are not there, such as {missing[:80]}{also}")
+        self._met, self._second, self._exact = {}, {}, set()
         return lines
 
 
@@ -113,26 +120,20 @@ def without_repeats(files: Sequence[tuple[Label, ...]]) -> list[tuple[Label, ...
 
     What only the later file says of it, its keypoints for example, joins the object of the earlier one.
     """
-    known: dict[tuple[object, ...], int] = {}
-    kept: list[Label] = []
-    names: set[tuple[str, int]] = set()
-    found: list[tuple[Label, ...]] = []
+    first = next((file for file in files if _objects_of(file)), ())
+    item_of = {which: item for item, which in _objects_of(first).items()}
+    names = {(label.name, label.item) for label in first}
+    joined, others = list(first), list[tuple[Label, ...]]()
     for file in files:
-        objects = _objects_of(file)
-        twice = {item: known[which] for item, which in objects.items() if which in known} if found else {}
-        if twice:
-            joined = [replace(label, item=twice[label.item]) for label in file if label.item in twice]
-            joined = [label for label in joined if (label.name, label.item) not in names]
-            found[0] = (*found[0], *joined)
-            file = tuple(label for label in file if label.item not in twice)
-            kept += joined
-        elif objects and not known:
-            known = {which: item for item, which in objects.items()}
-            names = {(label.name, label.item) for label in file}
-            found.insert(0, file)
+        if file is first:
             continue
-        found.append(file)
-    return found
+        twice = {item: item_of[which] for item, which in _objects_of(file).items() if which in item_of}
+        for label in file:
+            if label.item in twice and (label.name, twice[label.item]) not in names:
+                names.add((label.name, twice[label.item]))
+                joined.append(replace(label, item=twice[label.item]))
+        others.append(tuple(label for label in file if label.item not in twice))
+    return [tuple(joined), *others] if joined else others
 
 
 def _objects_of(file: Sequence[Label]) -> dict[int, tuple[object, ...]]:
@@ -166,8 +167,11 @@ def look_over(source: Source) -> tuple[list[ImageIndex], frozenset[str], list[st
         elif entry.path.lower().endswith(SHARED_SUFFIXES) and len(paths) < MAX_FILES:
             paths += [] if is_apple_double(PurePosixPath(entry.path).name) else [entry.path]
     indices, problems = _open_all(source, paths)
-    for index in indices:
-        problems += index.count(entry.image for entry in source.entries() if isinstance(entry, Sample))
+    images = (entry.image for entry in source.entries() if isinstance(entry, Sample)) if indices else ()
+    for image in images:
+        for index in indices:
+            index.meet(image)
+    problems += [line for index in indices for line in index.settle()]
     return indices, folders.names(), problems
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from refinery.checks import CheckContext, geometry, run_checks
-from refinery.checks._affine import outline_motions
+from refinery.checks._affine import BOX_SIZE, OUTLINED, SIZE, fitted, outline_motions
+from refinery.checks._affine_fit import MOTIONS, affine_design
 from refinery.checks._batch import CheckBatch
+from refinery.checks._measured import measured_labels
 from refinery.checks._overlap import moved_iou
 from refinery.sample import Finding, Label, Pair, Sample
 
@@ -71,10 +73,19 @@ def test_what_only_moved_gains_no_size() -> None:
 
 
 def test_a_blur_alone_is_no_growth() -> None:
-    motions = outline_motions(CheckBatch([disc_pair(seed, 1.0, noise=0.0)[0] for seed in range(8)]), 4)
-    for one in motions:
-        assert one is not None
-        assert np.quantile(15 * np.abs(one.linear).max(axis=(1, 2)), 0.9) < 0.1
+    """What the fit says of size, all of it believed: how far it would move outlines and corners of boxes."""
+    batch = CheckBatch([disc_pair(seed, 1.0, noise=0.0)[0] for seed in range(8)])
+    outlined = [one for one in measured_labels(batch, 4) if one.kind in OUTLINED]
+    assert {one.kind for one in outlined} == set(OUTLINED)
+    for one in outlined:
+        points, normals, fit = fitted(one, batch, np.arange(len(one.jobs)))
+        size = fit.motion * np.isin(np.arange(MOTIONS), BOX_SIZE if normals is None else SIZE)
+        moves = (affine_design(points.astype(float), fit.centre, fit.radius_px) @ size[:, None, :, None])[..., 0]
+        if normals is None:
+            bend_px = np.hypot(moves[..., 0], moves[..., 1]).max(axis=1)
+        else:
+            bend_px = np.quantile(np.abs((moves * normals).sum(axis=-1)), 0.95, axis=1)
+        assert np.quantile(bend_px, 0.9) < 0.1
 
 
 def test_a_finding_does_not_depend_on_the_batch() -> None:

@@ -349,8 +349,8 @@ def test_what_grew_fails_though_its_middle_stayed(grown_px: float) -> None:
         found = run_checks([disc_pair(seed, grown_px)], CheckContext({"": 0.0}))[0]
         bent = [f for f in found if f.type != "keypoint" and f.verdict == "fail"]
         assert {f.label for f in bent} == {"box", "outline", "mask"}
-        assert all(1.1 < f.drift < 1.9 for f in bent if f.type != "box")
-        assert all(1.1 < f.drift / np.sqrt(2) < 1.9 for f in bent if f.type == "box"), "its corners move further"
+        assert all(1.1 < f.drift < 1.75 for f in bent if f.type != "box")
+        assert all(1.1 < f.drift / np.sqrt(2) < 1.75 for f in bent if f.type == "box"), "corners move further"
         assert all((f.iou is None) == (f.type == "polygon") for f in bent)
         assert all(f.iou < 0.9 for f in bent if f.iou is not None)
 

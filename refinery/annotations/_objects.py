@@ -28,6 +28,13 @@ def most_masks(size_hw: tuple[int, int]) -> int:
     return max(1, min(128, MASK_BYTES // max(1, size_hw[0] * size_hw[1])))
 
 
+def at_most(objects: list[Any], where: str, what: str = "objects") -> list[Any]:
+    """The objects of one image. Raises LabelError for more than 1,024."""
+    if len(objects) > MAX_OBJECTS:
+        raise LabelError(f"{where}: {len(objects)} {what} in one image; expected at most {MAX_OBJECTS}")
+    return objects
+
+
 def bounded(labels: Iterable[Label], where: str) -> tuple[Label, ...]:
     """All labels of one image. Raises LabelError for more than 16,384, before they fill the memory."""
     found = tuple(islice(labels, MAX_LABELS + 1))

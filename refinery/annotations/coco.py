@@ -76,9 +76,7 @@ class _Coco:
         image, width, height = self._images[name]
         where = f"{self.path}: {name[:120]}"
         _objects.require_size((width, height), size_hw, where)
-        things = json.loads(self._annotations.get(image, b"[]"))
-        if len(things) > _objects.MAX_OBJECTS:
-            raise LabelError(f"{where} has {len(things)} objects; expected at most {_objects.MAX_OBJECTS}")
+        things = _objects.at_most(json.loads(self._annotations.get(image, b"[]")), where)
         parts = Parts(where)
         for item, thing in enumerate(things):
             for part in self._object(thing, item, where, size_hw):

@@ -55,10 +55,8 @@ class _Cvat:
         image, where = self._images[name], f"{self.path}: {name[:120]}"
         told = image.attributes
         _objects.require_size((told.get("width"), told.get("height")), size_hw, where)
-        if len(image.children) > _objects.MAX_OBJECTS:
-            raise LabelError(f"{where} has {len(image.children)} objects; expected at most {_objects.MAX_OBJECTS}")
         parts = Parts(where)
-        for item, shape in enumerate(image.children):
+        for item, shape in enumerate(_objects.at_most(image.children, where)):
             parts.add(_shape(shape, item, where, size_hw))
         return parts.result()
 

@@ -9,33 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from refinery.annotations import _objects
-from refinery.annotations._parts import Parts
+from refinery.annotations._rows import SUFFIX, are_numbers, first_row, read_rows, rows_of
 from refinery.errors import LabelError
 from refinery.sample import Label
 
-SUFFIXES: tuple[str, ...] = (".txt",)
+SUFFIXES: tuple[str, ...] = (SUFFIX,)
 COORDINATES = 8
 HEADERS = ("imagesource:", "gsd:")
-MAX_BYTES = 4 << 20
 
 
 def claims(data: bytes, path: str) -> bool:
-    """Whether the first line that is not empty and no header is eight numbers and a class."""
-    first = next((words for _, words in _rows(data[:65536])), [])
-    return path.lower().endswith(SUFFIXES) and _is_row(first)
+    """Whether the first row that is no header is eight numbers and a class."""
+    return _is_row(first_row(data, path, HEADERS))
 
 
 def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:  # noqa: ARG001
     """Class and outline of each object; a line that is no object's is left out. Raises LabelError."""
-    if len(data) > MAX_BYTES:
-        raise LabelError(f"{path}: {len(data):,} bytes for one image; expected at most {MAX_BYTES:,}")
-    rows = list(_rows(data))
-    if len(rows) > _objects.MAX_OBJECTS:
-        raise LabelError(f"{path}: {len(rows)} objects in one image; expected at most {_objects.MAX_OBJECTS}")
-    parts = Parts(path)
-    for item, (number, words) in enumerate(rows):
-        parts.add(_object(words, item, f"{path} line {number}"))
-    return parts.result()
+    return read_rows(rows_of(data, path, HEADERS), path, _object)
 
 
 def _object(words: list[str], item: int, where: str) -> Iterator[Label]:
@@ -47,17 +37,6 @@ def _object(words: list[str], item: int, where: str) -> Iterator[Label]:
 
 
 def _is_row(words: list[str]) -> bool:
-    if len(words) not in (COORDINATES + 1, COORDINATES + 2) or words[COORDINATES][:1].isdigit():
+    if len(words) not in (COORDINATES + 1, COORDINATES + 2):
         return False
-    try:
-        [float(word) for word in words[:COORDINATES]]
-    except ValueError:
-        return False
-    return words[COORDINATES].lower() not in ("nan", "inf")
-
-
-def _rows(data: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Number and words of each line that is neither empty nor a header."""
-    for number, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
-        if line.strip() and not line.strip().lower().startswith(HEADERS):
-            yield number, line.split()
+    return are_numbers(words[:COORDINATES]) and not are_numbers(words[COORDINATES : COORDINATES + 1])

@@ -63,9 +63,8 @@ class _Tasks:
 
     def read(self, name: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
         """Labels of one image. Raises LabelError, also where the original size contradicts the image."""
-        results, where = self._results[name], f"{self.path}: {name[:120]}"
-        if len(results) > _objects.MAX_OBJECTS:
-            raise LabelError(f"{where} has {len(results)} objects; expected at most {_objects.MAX_OBJECTS}")
+        where = f"{self.path}: {name[:120]}"
+        results = _objects.at_most(self._results[name], where)
         for result in results:
             _objects.require_size((result.get("original_width"), result.get("original_height")), size_hw, where)
         parts = Parts(where)

@@ -37,9 +37,7 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
     if not isinstance(tree, dict):
         raise LabelError(f"{path}: not a JSON object; expected LabelMe's shapes")
     _objects.require_size((tree.get("imageWidth"), tree.get("imageHeight")), size_hw, path)
-    shapes = dicts(tree.get("shapes"))
-    if len(shapes) > _objects.MAX_OBJECTS:
-        raise LabelError(f"{path}: {len(shapes)} shapes in one image; expected at most {_objects.MAX_OBJECTS}")
+    shapes = _objects.at_most(dicts(tree.get("shapes")), path, "shapes")
     parts = Parts(path)
     for item, shape in enumerate(shapes):
         parts.add(_shape(shape, item, path, size_hw))

@@ -26,9 +26,7 @@ def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
 def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:  # noqa: ARG001
     """Labels of all objects that can be read. Raises LabelError."""
     tree = load(data, path)
-    objects = dicts(tree.get("objects")) if isinstance(tree, dict) else []
-    if len(objects) > _objects.MAX_OBJECTS:
-        raise LabelError(f"{path}: {len(objects)} objects in one image; expected at most {_objects.MAX_OBJECTS}")
+    objects = _objects.at_most(dicts(tree.get("objects")) if isinstance(tree, dict) else [], path)
     parts = Parts(path)
     for item, thing in enumerate(objects):
         for part in _object(thing, item, path):

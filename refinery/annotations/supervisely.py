@@ -38,9 +38,7 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
         raise LabelError(f"{path}: not a JSON object; expected Supervisely's size and objects")
     size = _object_in(tree, "size")
     _objects.require_size((size.get("width"), size.get("height")), size_hw, path)
-    objects = dicts(tree.get("objects"))
-    if len(objects) > _objects.MAX_OBJECTS:
-        raise LabelError(f"{path}: {len(objects)} objects in one image; expected at most {_objects.MAX_OBJECTS}")
+    objects = _objects.at_most(dicts(tree.get("objects")), path)
     parts = Parts(path)
     for item, thing in enumerate(objects):
         parts.add(_object(thing, item, path, size_hw))

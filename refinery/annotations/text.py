@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from refinery.annotations._numbers import number
 from refinery.errors import LabelError
 from refinery.sample import Label
 
@@ -37,12 +38,4 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
 def _is_table(text: str) -> bool:
     """Whether most words are numbers, as in the rows of an annotation."""
     words = text.split()
-    return len(words) >= 4 and sum(map(_is_number, words)) > MOST_NUMBERS * len(words)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    return len(words) >= 4 and sum(number(word) is not None for word in words) > MOST_NUMBERS * len(words)

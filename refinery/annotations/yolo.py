@@ -14,63 +14,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from refinery.annotations import _objects
-from refinery.annotations._parts import Parts
+from refinery.annotations._rows import SUFFIX, are_numbers, first_row, read_rows, rows_of
 from refinery.errors import LabelError
 from refinery.sample import Label
 
-SUFFIXES: tuple[str, ...] = (".txt",)
+SUFFIXES: tuple[str, ...] = (SUFFIX,)
 SLACK = 0.01
 """Annotators round: a coordinate may lie this share outside the image."""
-MAX_BYTES = 4 << 20
 VISIBLE = 2
 TRACKED = 7
 """Columns of a tracker's row: class, box, confidence, track."""
 
 
 def claims(data: bytes, path: str) -> bool:
-    """Whether the first line that is not empty is a class and four numbers or more.
+    """Whether the first row is a class and four numbers or more.
 
     A class that is no number is one where the four numbers after it are shares of an image.
     """
-    first = next((line for line in _lines(data[:65536]) if line.strip()), "").split()
-    if not path.lower().endswith(SUFFIXES) or len(first) < 5 or not all(map(_is_number, first[1:])):
+    first = first_row(data, path)
+    if len(first) < 5 or not are_numbers(first[1:]):
         return False
     return _class_of(first[0]).isdigit() or all(0.0 <= float(word) <= 1.0 for word in first[1:5])
 
 
 def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
     """Labels of one image; a line that is none of the above, or leaves the image, is left out. Raises LabelError."""
-    if len(data) > MAX_BYTES:
-        raise LabelError(f"{path}: {len(data):,} bytes for one image; expected at most {MAX_BYTES:,}")
-    rows = [(number, line.split()) for number, line in enumerate(_lines(data), 1) if line.strip()]
-    if len(rows) > _objects.MAX_OBJECTS:
-        raise LabelError(f"{path}: {len(rows)} objects in one image; expected at most {_objects.MAX_OBJECTS}")
-    tracked = all(len(words) == TRACKED and words[-1].isdigit() for _, words in rows)
-    parts = Parts(path)
-    for item, (number, words) in enumerate(rows):
-        parts.add(_object(words[:-2] if tracked else words, item, f"{path} line {number}", size_hw))
-    return parts.result()
-
-
-def _lines(data: bytes) -> list[str]:
-    return data.decode("utf-8-sig", "replace").splitlines()
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return "_" not in word
+    rows = rows_of(data, path)
+    if all(len(words) == TRACKED and words[-1].isdigit() for _, words in rows):
+        rows = [(line, words[:-2]) for line, words in rows]
+    return read_rows(rows, path, partial(_object, size_hw=size_hw))
 
 
 def _class_of(word: str) -> str:
     """The class as text; 3, 3.0 and 3e0 are one."""
-    value = float(word) if _is_number(word) else math.nan
+    value = float(word) if are_numbers([word]) else math.nan
     return str(int(value)) if math.isfinite(value) and value >= 0 and value.is_integer() else word
 
 

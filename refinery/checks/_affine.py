@@ -74,16 +74,25 @@ def _motions(measured: MeasuredLabels, batch: CheckBatch) -> OutlineMotions:
     motions = _unknown(measured.found.shift_px, measured.windows.outline[0].mean(axis=1))
     if not len(seen):
         return motions
+    points, normals, fit = fitted(measured, batch, seen)
+    return _with(motions, seen, _judged(fit, measured.found.shift_px[seen], points, normals))
+
+
+def fitted(
+    measured: MeasuredLabels, batch: CheckBatch, seen: NDArray[np.intp]
+) -> tuple[NDArray[Any], NDArray[Any] | None, AffineFit]:
+    """Points (M, L, 2) of the outlines that are seen (corners of a box), their normals if any, and the fit to them."""
+    assert measured.found is not None
+    assert measured.windows is not None
+    assert measured.windows.outline is not None
     fields = (batch.synthetic_field, batch.blurred_field, batch.refined_field)
     image_of = np.array([i for i, _ in measured.jobs], dtype=np.intp)[seen]
     shift_px = measured.found.shift_px[seen]
     if measured.kind == "box":
         corners = box_corners(measured)[seen]
-        fit = fit_affine(fields, image_of, filled_boxes(corners), None, shift_px)
-        return _with(motions, seen, _judged(fit, shift_px, corners, None))
+        return corners, None, fit_affine(fields, image_of, filled_boxes(corners), None, shift_px)
     points, normals = (side[seen] for side in measured.windows.outline)
-    fit = fit_affine(fields, image_of, *bands((points, normals)), shift_px)
-    return _with(motions, seen, _judged(fit, shift_px, points, normals))
+    return points, normals, fit_affine(fields, image_of, *bands((points, normals)), shift_px)
 
 
 def _clearly_seen(measured: MeasuredLabels) -> NDArray[np.bool_]:

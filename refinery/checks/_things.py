@@ -98,10 +98,11 @@ class Thing:
 
     def distances(self, points_xy: NDArray[Any]) -> NDArray[np.float64]:
         """From points (P, 2) to the nearest side of its outline: (P,) px."""
-        side = self._sides
-        away = points_xy[:, None] - self.outline
-        share = np.clip((away * side).sum(-1) / np.maximum((side**2).sum(-1), 1e-9), 0, 1)
-        return np.asarray(np.sqrt(((away - share[..., None] * side) ** 2).sum(-1).min(axis=1)))
+        (side_x, side_y), (start_x, start_y) = self._sides.T, self.outline.T  # axes apart: sums over two are slow
+        away_x, away_y = points_xy[:, :1] - start_x, points_xy[:, 1:] - start_y
+        share = (away_x * side_x + away_y * side_y) / np.maximum(side_x**2 + side_y**2, 1e-9)
+        np.clip(share, 0, 1, out=share)
+        return np.asarray(np.sqrt(((away_x - share * side_x) ** 2 + (away_y - share * side_y) ** 2).min(axis=1)))
 
     @cached_property
     def _sides(self) -> FloatArray:

@@ -72,8 +72,9 @@ class Audit:
         table = look_at_labels(self.synthetic, self.labels, context=context)
         if model is None:
             probe = audit_probe(self.synthetic, self.labels, table.labels, context, self.config, observer)
-            context = replace(context, probe=probe)
-            table = look_at_labels(self.synthetic, self.labels, context=context)
+            if probe is not None:
+                context = replace(context, probe=probe)
+                table = look_at_labels(self.synthetic, self.labels, context=context)
         require_known(context, table)
         observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
         pairs = spread_pairs(self.synthetic, self.images, self.labels)
