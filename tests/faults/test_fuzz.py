@@ -188,7 +188,7 @@ def run(files: Files, root: Path, model: Path) -> None:
         (place / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (place / "in" / name).write_bytes(data)
     with watched() as written:
-        done = refine(place / "in", place / "out", model, "--workers", 2)
+        done = refine(place / "in", place / "out", model, "--workers", 2, "--yes")
     assert done.exit_code in (0, 1, 3), done.stderr
     assert "bug of refinery" not in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
