@@ -6,12 +6,20 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from refinery.annotations import SHARED_SUFFIXES, Shared, one_line, open_shared
+from refinery.annotations import (
+    SETTINGS_SUFFIXES,
+    DatasetSettings,
+    Shared,
+    may_be_shared,
+    one_line,
+    open_settings,
+    open_shared,
+)
 from refinery.errors import LabelError, SampleError
 from refinery.formats._counting import counted
 from refinery.formats._names import PICTURE_FOLDERS, is_apple_double, is_label_folder
@@ -27,6 +35,9 @@ IMAGES_EACH = 8
 NAMED = 5
 BY_PATH = 2
 """How sure an entry is that has an image's path: more than one that has its name (1), or its stem (0)."""
+
+_UNITY = re.compile(r"Dataset[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}")
+"""The folder in which Unity Perception writes its captures, beside those of its images."""
 
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
@@ -154,25 +165,38 @@ def entries_about(image: str, indices: Sequence[ImageIndex]) -> list[tuple[Share
     return [(shared, name) for shared, (name, certainty) in found if certainty == best[_kind(shared)]]
 
 
-def look_over(source: Source) -> tuple[list[ImageIndex], frozenset[str], list[str]]:
-    """One reading of a dataset: its files about many images, the folders that are classes, and what cannot be read.
+@dataclass(frozen=True)
+class LabelFiles:
+    """A dataset's files about many images, its settings, the folders that are classes, and what cannot be read."""
 
-    Raises LabelError where the files about many images are more than 512 MB together.
-    """
+    indices: tuple[ImageIndex, ...] = ()
+    settings: tuple[DatasetSettings, ...] = ()
+    folders: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
+
+
+def look_over(source: Source) -> LabelFiles:
+    """One reading of a dataset. Raises LabelError where the files about many images are more than 512 MB together."""
     paths: list[str] = []
+    settings_paths: list[str] = []
     folders = ClassFolders()
     for entry in counted(source):
         if isinstance(entry, Sample):
             folders.add(entry.image)
-        elif entry.path.lower().endswith(SHARED_SUFFIXES) and len(paths) < MAX_FILES:
-            paths += [] if is_apple_double(PurePosixPath(entry.path).name) else [entry.path]
+        elif is_apple_double(PurePosixPath(entry.path).name):
+            continue
+        elif may_be_shared(entry.path) and len(paths) < MAX_FILES:
+            paths.append(entry.path)
+        elif entry.path.lower().endswith(SETTINGS_SUFFIXES) and len(settings_paths) < MAX_FILES:
+            settings_paths.append(entry.path)
     indices, problems = _open_all(source, paths)
+    settings, unclear = _open_settings(source, settings_paths)
     images = (entry.image for entry in source.entries() if isinstance(entry, Sample)) if indices else ()
     for image in images:
         for index in indices:
             index.meet(image)
-    problems += [line for index in indices for line in index.settle()]
-    return indices, folders.names(), problems
+    problems += unclear + [line for index in indices for line in index.settle()]
+    return LabelFiles(tuple(indices), tuple(settings), folders.names(), tuple(problems))
 
 
 class ClassFolders:
@@ -202,6 +226,27 @@ class ClassFolders:
         if is_part or not few or len(self._depths) > 1 or len(plain) < len(self._counts):
             return frozenset()
         return frozenset(self._counts)
+
+
+def _open_settings(source: Source, paths: Iterable[str]) -> tuple[list[DatasetSettings], list[str]]:
+    """Settings by folder and kind; of two files in one folder that contradict each other none."""
+    nearest: dict[tuple[str, PurePosixPath], DatasetSettings] = {}
+    contradicted: set[tuple[str, PurePosixPath]] = set()
+    problems: list[str] = []
+    for path in paths:
+        try:
+            told = open_settings(source.read_file(path), path)
+        except (LabelError, SampleError) as error:
+            problems.append(one_line(error))
+            continue
+        if told is None:
+            continue
+        place = told.kind, PurePosixPath(path).parent
+        first = nearest.setdefault(place, told)
+        if first.settings != told.settings and place not in contradicted:
+            contradicted.add(place)
+            problems.append(f"{path}: says something else than {first.path}; neither is heeded; remove one")
+    return [told for place, told in nearest.items() if place not in contradicted], problems
 
 
 def _open_all(source: Source, paths: Iterable[str]) -> tuple[list[ImageIndex], list[str]]:
@@ -258,7 +303,7 @@ def _scope(folder: PurePosixPath) -> str:
     """The folder that a file speaks for, with a slash: what stands above its `annotations` or `labels` folder."""
     kept: list[str] = []
     for part in folder.parts:
-        if is_label_folder(part):
+        if is_label_folder(part) or _UNITY.fullmatch(part):
             break
         kept.append(part)
     return "/".join([*kept, ""]) if kept else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from refinery.annotations import fields_in, merged, one_line, read_labels, read_with_lines
+from refinery.annotations import DatasetSettings, fields_in, merged, one_line, read_labels, read_with_lines
 from refinery.config import LabelOverride
 from refinery.errors import LabelError, SampleError
 from refinery.formats._source import Source
@@ -38,8 +38,10 @@ class LabelReader:
         folders: frozenset[str] = frozenset(),
         overrides: Mapping[str, LabelOverride] | None = None,
         problems: Sequence[str] = (),
+        settings: Sequence[DatasetSettings] = (),
     ) -> None:
         self.source = source
+        self._settings = tuple(settings)
         self.problems = tuple(problems)
         self._indices = tuple(indices)
         self._folders = folders
@@ -49,7 +51,8 @@ class LabelReader:
 
     def __reduce__(self) -> tuple[type[LabelReader], tuple[object, ...]]:
         """Another process gets a reader with a lock of its own."""
-        return LabelReader, (self.source, self._indices, self._folders, self._overrides, self.problems)
+        told = self._indices, self._folders, self._overrides, self.problems, self._settings
+        return LabelReader, (self.source, *told)
 
     def read(self, sample: Sample, size_hw: tuple[int, int]) -> tuple[tuple[Label, ...], tuple[str, ...]]:
         """Labels of one image of this size in px, and one line for each file or value that could not be read.
@@ -59,7 +62,7 @@ class LabelReader:
         sample = sample.origin
         orientation = partial(_orientation, self.source, sample)
         sidecars, problems = read_sidecars(self.source, sample)
-        own, unreadable = read_labels(sidecars, size_hw, orientation)
+        own, unreadable = read_labels(sidecars, size_hw, orientation, self._settings)
         problems.extend(unreadable)
         files = [own]
         for shared, name in entries_about(sample.image, self._indices):
@@ -83,10 +86,11 @@ class LabelReader:
         return self._folders
 
     def shared_digest(self, sample: Sample, size_hw: tuple[int, int]) -> str:
-        """A hash of what files about many images, and class folders, say of one image; empty where there are none."""
-        if not self._indices and not self._folders:
+        """A hash of what files about many images, settings and class folders say of an image; empty without any."""
+        if not self._indices and not self._folders and not self._settings:
             return ""
-        digest = hashlib.sha256(self._folder_of(sample.origin).encode("utf-8", "surrogateescape"))
+        told_by_all = f"{self._folder_of(sample.origin)}{[(one.path, one.settings) for one in self._settings]}"
+        digest = hashlib.sha256(told_by_all.encode("utf-8", "surrogateescape"))
         for shared, name in entries_about(sample.origin.image, self._indices):
             for label in read_with_lines(partial(shared.read, name), size_hw, lambda: 1)[0]:
                 told = (label.name, label.type, label.item, label.text, label.unit, label.extent_px)
@@ -138,8 +142,8 @@ def open_labels(source: Source, overrides: Mapping[str, LabelOverride] | None = 
 
     overrides: of `config.parse_label_overrides`. Raises LabelError where files about many images exceed 512 MB.
     """
-    indices, folders, problems = look_over(source)
-    return LabelReader(source, indices, folders, overrides, problems)
+    files = look_over(source)
+    return LabelReader(source, files.indices, files.folders, overrides, files.problems, files.settings)
 
 
 def read_sidecars(source: Source, sample: Sample) -> tuple[dict[str, bytes], list[str]]:

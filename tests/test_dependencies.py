@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGE_OF = {"PIL": "pillow", "tomli_w": "tomli-w"}
+PACKAGE_OF = {"PIL": "pillow", "tomli_w": "tomli-w", "yaml": "pyyaml"}
 OPTIONAL = {"aiohttp", "fsspec", "tensorboard"}
 
 

@@ -281,6 +281,237 @@ def test_objects_of_hugging_face_and_lists_of_boxes_are_items(tmp_path) -> None:
     ]  # fmt: skip
 
 
+CREATEML = [
+    {"image": "a.png", "annotations": [{"label": "car", "coordinates": {"x": 20, "y": 15, "width": 10, "height": 6}}]}
+]
+
+
+def test_createml_boxes_are_given_by_their_centre(tmp_path) -> None:
+    labels, problems = read_all(write(tmp_path, {"a.png": "", "_annotations.createml.json": CREATEML}))
+    assert not problems
+    assert told(labels["a.png"]) == [("objects.class", 0, "car"), ("objects.box", 0, [14.5, 11.5, 24.5, 17.5])]
+
+
+VIA = {
+    "a.png123": {
+        "filename": "a.png", "size": 123, "file_attributes": {},
+        "regions": [
+            {"shape_attributes": {"name": "rect", "x": 2, "y": 3, "width": 10, "height": 6},
+             "region_attributes": {"class": "car"}},
+            {"shape_attributes": {"name": "circle", "cx": 8.5, "cy": 9.5, "r": 4},
+             "region_attributes": {"kind": "wheel"}},
+            {"shape_attributes": {"name": "polygon", "all_points_x": [1, 5, 5], "all_points_y": [2, 2, 7]},
+             "region_attributes": {"type": {"roof": True}}},
+        ],
+    }
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tree", [VIA, {"_via_settings": {}, "_via_img_metadata": VIA}], ids=["export", "project"])
+def test_via_has_shapes_and_their_classes(tmp_path, tree) -> None:
+    labels, problems = read_all(write(tmp_path, {"a.png": "", "via.json": tree}))
+    assert not problems
+    assert told(labels["a.png"]) == [
+        ("objects.class", 0, "car"), ("objects.box", 0, [1.5, 2.5, 11.5, 8.5]),
+        ("objects.class", 1, "wheel"), ("objects.center", 1, [8, 9]),
+        ("objects.class", 2, "roof"), ("objects.polygon", 2, [0.5, 1.5, 4.5, 1.5, 4.5, 6.5]),
+    ]  # fmt: skip
+    assert labels["a.png"][3].extent_px == 4
+
+
+def test_unity_captures_have_boxes_and_keypoints_by_instance(tmp_path) -> None:
+    box = {"label_id": 1, "label_name": "crate", "instance_id": 7, "x": 2.0, "y": 3.0, "width": 10.0, "height": 6.0}
+    pose = {"label_id": 1, "instance_id": 7, "keypoints": [{"index": 4, "x": 5.5, "y": 6.5, "state": 2},
+                                                           {"index": 5, "x": 0, "y": 0, "state": 0}]}  # fmt: skip
+    solid = {"label_name": "crate", "instance_id": 7, "translation": {"x": 1, "y": 2, "z": 3}}
+    annotations = [{"annotation_definition": "d", "values": values} for values in ([box], [pose], [solid])]
+    captures = {"version": "0.0.1", "captures": [{"filename": "RGB1/rgb_2.png", "annotations": annotations}]}
+    folder = "Dataset0f0f0f0f-1a2b-3c4d-5e6f-0123456789ab"
+    labels, problems = read_all(write(tmp_path, {"RGB1/rgb_2.png": "", f"{folder}/captures_000.json": captures}))
+    assert told(labels["RGB1/rgb_2.png"]) == [
+        ("objects.class", 0, "crate"), ("objects.box", 0, [1.5, 2.5, 11.5, 8.5]), ("objects.keypoint_4", 0, [5, 6]),
+    ], problems  # fmt: skip
+
+
+def test_bop_scenes_have_the_boxes_of_what_is_visible(tmp_path) -> None:
+    info = {"3": [{"bbox_obj": [1, 2, 9, 9], "bbox_visib": [2, 3, 8, 6], "visib_fract": 0.8},
+                  {"bbox_obj": [1, 2, 9, 9], "bbox_visib": [-1, -1, -1, -1], "visib_fract": 0.0}]}  # fmt: skip
+    truth = {"3": [{"cam_R_m2c": [1] * 9, "cam_t_m2c": [0, 0, 9], "obj_id": 5}, {"obj_id": 6}]}
+    files = {"000000/rgb/000003.png": "", "000000/scene_gt_info.json": info, "000000/scene_gt.json": truth}
+    labels, problems = read_all(write(tmp_path, {**files, "000000/scene_camera.json": {"3": {"cam_K": [1] * 9}}}))
+    assert not problems
+    assert sorted(told(labels["000000/rgb/000003.png"])) == [
+        ("objects.box", 0, [2, 3, 10, 9]), ("objects.class", 0, "5"), ("objects.class", 1, "6"),
+    ]  # fmt: skip
+
+
+def test_virtual_kitti_has_the_boxes_of_each_frame_of_a_scene(tmp_path) -> None:
+    header = "frame cameraID trackID left right top bottom number_pixels truncation_ratio occupancy_ratio isMoving"
+    text = f"{header}\n3 0 7 2 10 3 12 90 0 1 True\n3 1 7 1 9 3 12 90 0 1 True\n"
+    write(tmp_path, {"Scene01/clone/bbox.txt": text, "Scene01/clone/frames/rgb/Camera_0/rgb_00003.png": ""})
+    picture = tmp_path / "Scene01/clone/frames/rgb/Camera_0/rgb_00003.png"
+    Image.open(picture).save(picture.with_suffix(".jpg"))
+    picture.unlink()
+    labels, _ = read_all(tmp_path)
+    assert told(labels["Scene01/clone/frames/rgb/Camera_0/rgb_00003.jpg"]) == [("objects.box", 0, [2, 3, 10, 12])]
+
+
+def replicator_boxes(**changes: Any) -> bytes:
+    names = ("semanticId", "x_min", "y_min", "x_max", "y_max", "occlusionRatio")
+    rows = np.zeros(1, [(changes.get(name, name), "<f4" if name == "occlusionRatio" else "<i4") for name in names])
+    rows[0] = (4, 2, 3, 10, 12, 0.5)
+    file = io.BytesIO()
+    np.save(file, rows)
+    return file.getvalue()
+
+
+def test_replicator_has_tight_boxes_and_no_labels_of_its_list_of_names(tmp_path) -> None:
+    write(tmp_path, {"rgb_0003.png": "", "bounding_box_2d_tight_labels_0003.json": {"4": {"class": "cube"}}})
+    (tmp_path / "bounding_box_2d_tight_0003.npy").write_bytes(replicator_boxes())
+    (tmp_path / "bounding_box_2d_loose_0003.npy").write_bytes(replicator_boxes())
+    labels, problems = read_all(tmp_path)
+    assert not problems
+    assert told(labels["rgb_0003.png"]) == [("objects.class", 0, "4"), ("objects.box", 0, [2, 3, 10, 12])]
+    other = {"bounding_box_2d_tight_0003.npy": replicator_boxes(x_min="left")}
+    assert read_labels(other, SIZE_HW)[1][0].endswith("expected rows of x_min, y_min, x_max, y_max")
+
+
+PANOPTIC = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 32}],
+    "categories": [{"id": 3, "name": "sky"}],
+    "annotations": [{"image_id": 1, "file_name": "a_panoptic.png",
+                     "segments_info": [{"id": 9, "category_id": 3, "bbox": [2, 3, 10, 6], "area": 60}]}],
+}  # fmt: skip
+
+
+def test_segments_of_panoptic_coco_are_objects(tmp_path) -> None:
+    labels, _ = read_all(write(tmp_path, {"a.png": "", "panoptic_train.json": PANOPTIC}))
+    assert told(labels["a.png"]) == [("objects.class", 0, "sky"), ("objects.box", 0, [1.5, 2.5, 11.5, 8.5])]
+
+
+def test_a_coco_name_of_two_images_is_read_for_none_and_a_box_of_negative_size_left_out(tmp_path) -> None:
+    twice = {**PANOPTIC, "images": [*PANOPTIC["images"], {"id": 2, "file_name": "a.png"}]}
+    labels, (line,) = read_all(write(tmp_path / "a", {"a.png": "", "panoptic_train.json": twice}))
+    assert labels == {"a.png": ()}
+    assert "two images of this name" in line
+    negative = {**PANOPTIC, "annotations": [{"image_id": 1, "category_id": 3, "bbox": [12, 3, -10, 6]}]}
+    labels, (line,) = read_all(write(tmp_path / "b", {"a.png": "", "train.json": negative}))
+    assert told(labels["a.png"]) == [("objects.class", 0, "sky")]
+    assert "has a size of -10 x 6" in line
+
+
+POSE = "0 0.5 0.5 0.5 0.5 0.25 0.25 0.75 0.75\n"
+
+
+@pytest.mark.parametrize("names", ["names: [crane]\n", "names:\n  0: crane\n"], ids=["list", "numbers"])
+def test_yolo_poses_without_visibility_and_class_names_are_as_data_yaml_says(tmp_path, names: str) -> None:
+    files = {"images/train/a.png": "", "labels/train/a.txt": POSE, "data.yaml": f"{names}kpt_shape: [2, 2]\n"}
+    labels, problems = read_all(write(tmp_path, files))
+    assert not problems
+    assert told(labels["images/train/a.png"]) == [
+        ("objects.class", 0, "crane"), ("objects.box", 0, [7.5, 7.5, 23.5, 23.5]),
+        ("objects.keypoint_0", 0, [7.5, 7.5]), ("objects.keypoint_1", 0, [23.5, 23.5]),
+    ]  # fmt: skip
+
+
+def test_a_yolo_row_that_contradicts_data_yaml_is_left_out(tmp_path) -> None:
+    files = {"images/a.png": "", "labels/a.txt": POSE, "data.yaml": "names: [crane]\nkpt_shape: [3, 3]\n"}
+    labels, (line,) = read_all(write(tmp_path, files))
+    assert labels == {"images/a.png": ()}
+    assert "9 numbers; data.yaml's kpt_shape expects 14" in line
+
+
+def test_the_nearer_of_two_yolo_settings_counts_and_two_in_one_folder_do_not(tmp_path) -> None:
+    files = {"images/a.png": "", "labels/a.txt": "0 0.5 0.5 0.5 0.5\n", "data.yaml": "names: [far]\n"}
+    nearer = {f"inner/{name}": text.replace("far", "near") for name, text in files.items()}
+    labels, _ = read_all(write(tmp_path / "a", {**files, **nearer}))
+    assert [labels[name][0].text for name in ("images/a.png", "inner/images/a.png")] == ["far", "near"]
+    labels, (line,) = read_all(write(tmp_path / "b", {**files, "other.yaml": "names: [else]\n"}))
+    assert labels["images/a.png"][0].text == "0"
+    assert "says something else than data.yaml" in line
+
+
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{chr(98 + k)}: &{chr(98 + k)} [*{chr(97 + k)}, *{chr(97 + k)}]\n" for k in range(24)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "names: !!python/object/apply:os.system ['touch hacked']\n",
+        f"{BOMB}names: *y\n",
+        "names: &a [*a, crane]\n",
+        "names: [" + "[" * 4000,
+        "names: [a]\nkpt_shape: [nan, 3]\n",
+        "names: {[a]: b}\n",
+        "names: " + "x" * (300 << 10),
+        "names: [\x00]\n",
+    ],
+    ids=["tag", "bomb", "loop", "deep", "nan", "list as key", "long", "zero"],
+)
+def test_hostile_yaml_builds_nothing_and_ends_nothing(tmp_path, monkeypatch, text: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels, _ = read_all(write(tmp_path / "set", {"a.png": "", "a.txt": "0 0.5 0.5 0.5 0.5\n", "data.yaml": text}))
+    assert told(labels["a.png"])[1] == ("objects.box", 0, [7.5, 7.5, 23.5, 23.5])
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bbox", [10, 12, 78, 60]),  # corners: as a corner and a size it would leave the image, which is 80x64
+        ("bboxes", [[10, 12, 20, 20], [10, 12, 78, 60]]),
+        ("boxes", [[40, 30, 12, 10]]),  # a corner and a size: as corners it would end before it begins
+        ("box", [40, 30, 12, 10]),
+    ],
+)
+def test_boxes_whose_numbers_contradict_their_name_are_left_out_with_a_line(name: str, value: Any) -> None:
+    labels, (line,) = read_labels({"a.json": json.dumps({name: value, "id_text": "x"}).encode()}, SIZE_HW)
+    assert boxes(labels) == []
+    assert line.startswith(f"left out: a.json: {name} is read as ")
+    assert line.endswith("call it xyxy or xywh")
+
+
+def test_boxes_that_say_their_order_are_believed_beyond_the_image() -> None:
+    labels, problems = read_labels({"a.json": json.dumps({"box_xywh": [10, 12, 78, 60]}).encode()}, SIZE_HW)
+    assert not problems
+    assert boxes(labels) == [[10, 12, 88, 72]]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"pair_ids": [[1, 2], [3, 4], [5, 6]]},
+        {"skeleton": [[1, 2], [2, 3], [3, 1]]},
+        {"camera": {"center": [40.0, 32.0]}},
+        {"camera_x": 3.5, "camera_y": 2.5},
+        {"class_ids": [[1, 2], [3, 4], [5, 6]]},
+        {"shape_of_things": [[1, 2], [3, 4], [5, 6]]},
+        {"vertices": [[1.5, 2.5, 3.5], [4.5, 5.5, 6.5], [7.5, 8.5, 9.5]]},
+    ],
+    ids=lambda tree: next(iter(tree)),
+)
+def test_numbers_that_nobody_calls_places_are_no_places(tree: dict[str, Any]) -> None:
+    labels, _ = read_labels({"a.json": json.dumps(tree).encode()}, SIZE_HW)
+    assert not {label.type for label in labels} & {"keypoint", "polygon", "box"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "types"),
+    [
+        ({"lane_lines": [[1, 2], [3, 4], [5, 7]]}, ["polygon"]),
+        ({"polygons": [[[1, 2], [3, 4], [5, 7]], [[2, 2], [3, 9], [5, 7]]]}, ["polygon", "polygon"]),
+        ({"keypoints": [[1, 2, 2], [3, 4, 0], [5, 7, 1]]}, ["keypoint", "keypoint"]),
+        ({"tip": {"x": 3, "y": 4}}, ["keypoint"]),
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_places_are_read_under_names_that_say_so(tree: dict[str, Any], types: list[str]) -> None:
+    labels, problems = read_labels({"a.json": json.dumps(tree).encode()}, SIZE_HW)
+    assert ([label.type for label in labels], problems) == (types, ())
+
+
 @pytest.mark.parametrize(
     "name", ["cameraAperture", "renderProductResolution", "principal_point", "class_ids", "image_size"]
 )

@@ -7,7 +7,14 @@ from functools import lru_cache
 
 BOX_XYXY = frozenset({"box", "xyxy", "boxes", "bounds", "rect"})
 BOX_XYWH = frozenset({"bbox", "xywh", "bboxes"})
-OUTLINES = frozenset({"polygon", "contour", "outline", "obb", "segmentation", "quad"})
+SURE_XYWH = frozenset({"xywh"})
+"""Who says so is believed, wherever such a box lies."""
+OUTLINES = frozenset(
+    {
+        *("polygon", "contour", "outline", "obb", "segmentation", "quad", "hull", "boundary", "border", "silhouette"),
+        *("polyline", "lane", "line", "curve", "path", "margin", "limbus", "lid", "eyelid", "iris", "caruncle"),
+    }
+)
 VECTORS = frozenset(
     {"gaze", "look", "direction", "vector", "vec", "pose", "rotation", "quaternion", "normal", "translation"}
 )
@@ -15,7 +22,7 @@ DIRECTIONS = VECTORS - {"translation"}
 CLASSES = frozenset({"class", "label", "category", "classid", "labelid", "categoryid"})
 CLASS_LISTS = frozenset({"classes", "labels", "categories", "classids", "labelids", "categoryids", "classnames"})
 TEXTS = frozenset({"text", "caption", "transcription", "ocr"})
-POINT_LISTS = frozenset({"corners", "landmarks", "keypoints", "joints"})
+POINT_LISTS = frozenset({"corners", "landmarks", "keypoints", "joints", "vertices"})
 POINT_WORDS = frozenset(
     {
         *("center", "centre", "point", "points", "pt", "keypoint", "pupil", "position", "xy", "corner", "landmark"),
@@ -31,6 +38,12 @@ NO_PLACES = frozenset(
     }
 )
 """Two numbers under one of these words are no place in the image, whatever else the name says."""
+
+NO_IMAGES = frozenset({"camera", "lens", "sensor", "intrinsics", "extrinsics", "viewport", "world", "calibration"})
+"""What stands right under one of these words is about the camera or the scene: its `center` is no place."""
+
+LINKS = frozenset({"skeleton", "edges", "links", "connections", "pairs", "limbs", "triangles", "faces"})
+"""Lists of indices: which points belong together."""
 
 REFERENCES = (
     *("file_name", "filename", "file", "image", "image_path", "imagepath", "file_path", "filepath", "img"),
@@ -48,6 +61,9 @@ def words(name: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def says(name: str, vocabulary: frozenset[str]) -> bool:
-    """True when a word of the name, or the name as one word, is in the vocabulary."""
+    """True when a word of the name, in the singular or the plural, or the name as one word, is in the vocabulary."""
     parts = words(name)
-    return any(part in vocabulary for part in parts) or "".join(parts) in vocabulary
+    return (
+        any(part in vocabulary or part.removesuffix("s") in vocabulary for part in parts)
+        or "".join(parts) in vocabulary
+    )

@@ -53,6 +53,26 @@ def box(xyxy: Sequence[float], item: int, where: str, prefix: str = "objects") -
     return Label(f"{prefix}.box", "box", finite(xyxy, where, prefix, item), item=item)
 
 
+def box_at(corner: Sequence[float], size: Sequence[float], item: int, where: str, prefix: str = "objects") -> Label:
+    """A box by its upper left corner and its width and height, from the corner of the first pixel. Raises LabelError,
+    also for a size below nothing.
+    """
+    (left, top), (width, height) = (
+        finite(corner, where, prefix, item).tolist(),
+        finite(size, where, prefix, item).tolist(),
+    )
+    if min(width, height) < 0:
+        raise LabelError(
+            f"{where}: the box of {prefix}[{item}] has a size of {width:g} x {height:g}; expected 0 or more"
+        )
+    return box((left - HALF_PX, top - HALF_PX, left + width - HALF_PX, top + height - HALF_PX), item, where, prefix)
+
+
+def box_around(centre: Sequence[float], size: Sequence[float], item: int, where: str) -> Label:
+    """A box by its centre and its width and height, from the corner of the first pixel. Raises LabelError."""
+    return box_at((centre[0] - size[0] / 2, centre[1] - size[1] / 2), size, item, where)
+
+
 def polygon(corners: Any, item: int, where: str, prefix: str = "objects") -> Label:
     """An outline, or an oriented box as its four corners: (N, 2) px. Raises LabelError."""
     flat = finite(corners, where, prefix, item)

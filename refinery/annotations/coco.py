@@ -1,7 +1,8 @@
 """COCO: one JSON file for many images, with `images`, `annotations` and `categories`.
 
 `objects.class`, `objects.box`, an `objects.polygon` of one part, an `objects.mask` of several parts or run lengths, and
-a keypoint for each named point of the category; visibility 0 is not there, 1 is hidden. `caption` is a text. Boxes and
+a keypoint for each named point of the category; visibility 0 is not there, 1 is hidden. `caption` is a text. Of
+panoptic files each segment is an object. Boxes and
 outlines count from the corner of the first pixel, keypoints of whole numbers from its centre. A box of five numbers is
 oriented: cx, cy, w, h and the angle in degrees, counter-clockwise.
 Source: COCO's format description; on pixel corners, Detectron2's data conventions.
@@ -56,14 +57,18 @@ class _Coco:
     def __init__(self, path: str, tree: dict[str, Any]) -> None:
         self.path = path
         images = [one for one in dicts(tree.get("images")) if "file_name" in one]
-        self._images = {
-            str(one["file_name"]): (_id(one.get("id")), one.get("width"), one.get("height")) for one in images
-        }
+        self._images: dict[str, tuple[str, Any, Any]] = {}
+        self._twice: set[str] = set()
+        for one in images:
+            name, entry = str(one["file_name"]), (_id(one.get("id")), one.get("width"), one.get("height"))
+            if self._images.setdefault(name, entry) != entry:
+                self._twice.add(name)
         self._categories = {_id(one.get("id")): one for one in dicts(tree.get("categories"))}
         things: dict[str, list[dict[str, Any]]] = {}
         for one in dicts(tree.pop("annotations", None)):
-            kept = {key: one[key] for key in _READ if key in one}
-            things.setdefault(_id(one.get("image_id")), []).append(kept)
+            segments = dicts(one.get("segments_info"))
+            kept = [{key: thing[key] for key in _READ if key in thing} for thing in segments or [one]]
+            things.setdefault(_id(one.get("image_id")), []).extend(kept)
         self._annotations = {image: json.dumps(things.pop(image)).encode() for image in list(things)}
 
     @property
@@ -75,6 +80,8 @@ class _Coco:
         """Labels of one image. Raises LabelError, also where width and height contradict the image."""
         image, width, height = self._images[name]
         where = f"{self.path}: {name[:120]}"
+        if name in self._twice:
+            raise LabelError(f"{where}: two images of this name and of different ids; it is read for none; rename one")
         _objects.require_size((width, height), size_hw, where)
         things = _objects.at_most(json.loads(self._annotations.get(image, b"[]")), where)
         parts = Parts(where)
@@ -117,8 +124,7 @@ def _box(bbox: Any, item: int, where: str) -> Iterator[Label]:
             _objects.oriented(cx, cy, width, height, -math.radians(angle)) - _objects.HALF_PX, item, where
         )
     elif len(values) == 4:
-        left, top, width, height = values[0] - _objects.HALF_PX, values[1] - _objects.HALF_PX, values[2], values[3]
-        yield _objects.box((left, top, left + width, top + height), item, where)
+        yield _objects.box_at(values[:2], values[2:], item, where)
     else:
         raise LabelError(f"{where}: bbox[{item}] has {len(values)} numbers; expected x, y, width and height")
 

@@ -8,7 +8,7 @@ class. An upload's name loses the eight digits that the tool put before it. Sour
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from refinery.annotations import _objects
 from refinery.annotations._json import dicts, load
 from refinery.annotations._parts import Parts
-from refinery.annotations._shared import of_the_image_beside
+from refinery.annotations._shared import Records, of_the_image_beside
 from refinery.errors import LabelError
 from refinery.sample import Label
 
@@ -37,44 +37,27 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
     return of_the_image_beside(open_shared(data, path), size_hw)
 
 
-def open_shared(data: bytes, path: str) -> _Tasks:
+def open_shared(data: bytes, path: str) -> Records:
     """All images of the file. Raises LabelError for what is no list of tasks."""
     tree = load(data, path)
     if not isinstance(tree, list | dict):
         raise LabelError(f"{path}: not a list of tasks; expected Label Studio's JSON or JSON_MIN")
-    return _Tasks(path, dicts(tree if isinstance(tree, list) else [tree]))
+    results: dict[str, list[dict[str, Any]]] = {}
+    for task in dicts(tree if isinstance(tree, list) else [tree]):
+        image, told = _image_of(task), list(_results_of(task))
+        if image:
+            results.setdefault(image, []).extend(told)
+    return Records(path, results, _labels)
 
 
-class _Tasks:
-    """Results by image; nothing is written after the constructor."""
-
-    def __init__(self, path: str, tasks: Iterable[dict[str, Any]]) -> None:
-        self.path = path
-        self._results: dict[str, list[dict[str, Any]]] = {}
-        for task in tasks:
-            image, results = _image_of(task), list(_results_of(task))
-            if image:
-                self._results.setdefault(image, []).extend(results)
-
-    @property
-    def names(self) -> Iterable[str]:
-        """The images, without the folder of uploads."""
-        return self._results
-
-    def read(self, name: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
-        """Labels of one image. Raises LabelError, also where the original size contradicts the image."""
-        where = f"{self.path}: {name[:120]}"
-        results = _objects.at_most(self._results[name], where)
-        for result in results:
-            _objects.require_size((result.get("original_width"), result.get("original_height")), size_hw, where)
-        parts = Parts(where)
-        for item, result in enumerate(results):
-            parts.add(_object(result, item, where, size_hw))
-        return parts.result()
-
-    def fields(self, name: str) -> dict[str, str]:  # noqa: ARG002
-        """None are kept."""
-        return {}
+def _labels(results: list[dict[str, Any]], where: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
+    """Labels of one image. Raises LabelError, also where the original size contradicts the image."""
+    for result in _objects.at_most(results, where):
+        _objects.require_size((result.get("original_width"), result.get("original_height")), size_hw, where)
+    parts = Parts(where)
+    for item, result in enumerate(results):
+        parts.add(_object(result, item, where, size_hw))
+    return parts.result()
 
 
 def _image_of(task: dict[str, Any]) -> str:

@@ -19,9 +19,10 @@ from refinery.annotations._fields import fields_of
 from refinery.annotations._json import dicts, load
 from refinery.annotations._numbering import merged
 from refinery.annotations._numbers import number
+from refinery.annotations._parts import MOST_LINES
 from refinery.annotations._shared import Shared, of_the_image_beside
 from refinery.annotations._walk import labels_in
-from refinery.errors import LabelError
+from refinery.errors import LabelError, PartlyReadError
 from refinery.sample import Label
 
 SUFFIXES: tuple[str, ...] = (".csv", ".tsv", ".jsonl")
@@ -107,7 +108,17 @@ def _reference(rows: list[dict[str, Any]]) -> str | None:
 def _labels(rows: list[dict[str, Any]], where: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
     if len(rows) > MAX_ROWS:
         raise LabelError(f"{where}: {len(rows)} rows about one image; expected at most {MAX_ROWS}")
-    return merged(labels_in(row, where, size_hw[0], item) for item, row in enumerate(rows))
+    files: list[tuple[Label, ...]] = []
+    lines: dict[str, None] = {}
+    for item, row in enumerate(rows):
+        try:
+            files.append(labels_in(row, where, size_hw, item))
+        except PartlyReadError as error:
+            files.append(error.labels)
+            lines |= dict.fromkeys(error.lines)
+    if lines:
+        raise PartlyReadError(merged(files), tuple(lines)[:MOST_LINES])
+    return merged(files)
 
 
 def _rows(data: bytes, path: str) -> Iterator[dict[str, Any]]:

@@ -4,10 +4,11 @@
     class x1 y1 x2 y2 x3 y3 [...]                   outline, or an oriented box by its four corners: a polygon
     class cx cy w h (px py visibility) * K          box and keypoints; visibility 0 is not there, 1 is hidden
 
-The class is a whole number, however it is written, or a name. A row is of a pose when its box lies in the image, its
-visibilities are 0, 1 and 2, and its visible points lie near its box; five numbers and K pairs without visibility cannot
-be told from an outline and are read as one. A file whose rows all end in a confidence and a whole number is that of a
-tracker.
+The class is a whole number, however it is written, or a name; `data.yaml` above it names it, and says by `kpt_shape` of
+how many points poses are, with or without visibility. Where it does not, a row is of a pose when its box lies in the
+image, its visibilities are 0, 1 and 2, and its visible points lie near its box; five numbers and K pairs without
+visibility cannot be told from an outline and are read as one. A file whose rows all end in a confidence and a whole
+number is that of a tracker.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from refinery.annotations import _objects
 from refinery.annotations._rows import SUFFIX, are_numbers, first_row, read_rows, rows_of
+from refinery.annotations._yolo_settings import YoloSettings, parse_settings
 from refinery.errors import LabelError
 from refinery.sample import Label
 
@@ -42,12 +44,18 @@ def claims(data: bytes, path: str) -> bool:
     return _class_of(first[0]).isdigit() or all(0.0 <= float(word) <= 1.0 for word in first[1:5])
 
 
-def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
+def open_settings(data: bytes, path: str) -> YoloSettings | None:
+    """What a dataset's `data.yaml` says; None for another file. Raises LabelError."""
+    return parse_settings(data, path)
+
+
+def read(data: bytes, path: str, size_hw: tuple[int, int], settings: YoloSettings | None = None) -> tuple[Label, ...]:
     """Labels of one image; a line that is none of the above, or leaves the image, is left out. Raises LabelError."""
     rows = rows_of(data, path)
-    if all(len(words) == TRACKED and words[-1].isdigit() for _, words in rows):
+    settings = settings or YoloSettings({})
+    if settings.points is None and all(len(words) == TRACKED and words[-1].isdigit() for _, words in rows):
         rows = [(line, words[:-2]) for line, words in rows]
-    return read_rows(rows, path, partial(_object, size_hw=size_hw))
+    return read_rows(rows, path, partial(_object, size_hw=size_hw, settings=settings))
 
 
 def _class_of(word: str) -> str:
@@ -56,27 +64,48 @@ def _class_of(word: str) -> str:
     return str(int(value)) if math.isfinite(value) and value >= 0 and value.is_integer() else word
 
 
-def _object(words: list[str], item: int, where: str, size_hw: tuple[int, int]) -> Iterator[Label]:
+def _object(
+    words: list[str], item: int, where: str, size_hw: tuple[int, int], settings: YoloSettings
+) -> Iterator[Label]:
     values = _shares(words, where)
     side = np.array([size_hw[1], size_hw[0]], dtype=np.float64)
-    is_pose = _is_pose(values)
-    if len(values) in (4, 5) or is_pose:
+    points = _points_of(values, settings, where)
+    name = _class_of(words[0])
+    if len(values) in (4, 5) or points:
         _require_inside(values[:4], where)
         centre, size = np.array(values[:2]) * side, np.array(values[2:4]) * side
         corners = np.concatenate((centre - size / 2, centre + size / 2)) - _objects.HALF_PX
-        yield _objects.category(_class_of(words[0]), item)
+        yield _objects.category(settings.names.get(name, name), item)
         yield _objects.box(corners.tolist(), item, where)
     elif len(values) >= 6 and len(values) % 2 == 0:
         _require_inside(values, where)
-        yield _objects.category(_class_of(words[0]), item)
+        yield _objects.category(settings.names.get(name, name), item)
         yield _objects.polygon(np.array(values).reshape(-1, 2) * side - _objects.HALF_PX, item, where)
     else:
         raise LabelError(f"{where}: {len(words)} numbers; expected class cx cy w h, or class and the x y of an outline")
-    for k in range((len(values) - 4) // 3 if is_pose else 0):
-        x, y, visibility = values[4 + 3 * k : 7 + 3 * k]
+    for k, (x, y, visibility) in enumerate(points):
         if visibility:
             point = np.array([x, y]) * side - _objects.HALF_PX
             yield _objects.keypoint(f"keypoint_{k}", point.tolist(), item, where, hidden=visibility == 1)
+
+
+def _points_of(values: Sequence[float], settings: YoloSettings, where: str) -> list[Sequence[float]]:
+    """x, y and visibility of each point of a pose; none of a row that is no pose. Raises LabelError.
+
+    Points without a visibility are there, unless they lie left of or above the image.
+    """
+    if settings.points is None:
+        return [values[k : k + 3] for k in range(4, len(values), 3)] if _is_pose(values) else []
+    count, dimensions = settings.points
+    if len(values) == 4:
+        return []
+    if len(values) != 4 + count * dimensions:
+        raise LabelError(
+            f"{where}: {len(values) + 1} numbers; data.yaml's kpt_shape expects {5 + count * dimensions}: class cx cy "
+            f"w h and {dimensions} numbers for each of {count} points"
+        )
+    rows = [values[k : k + dimensions] for k in range(4, len(values), dimensions)]
+    return rows if dimensions == 3 else [(x, y, VISIBLE if min(x, y) >= 0 else 0) for x, y in rows]
 
 
 def _is_pose(values: Sequence[float]) -> bool:
