@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery.annotations import _fill, _objects, _rle
-from refinery.annotations._json import dicts, load
+from refinery.annotations._json import dicts, load_without, text_of
 from refinery.annotations._parts import Parts
 from refinery.annotations._shared import Shared, of_the_image_beside
 from refinery.errors import LabelError
@@ -42,34 +43,29 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
 
 def open_shared(data: bytes, path: str) -> Shared:
     """All images of the file. Raises LabelError for what is not COCO."""
-    tree = load(data, path)
-    if not isinstance(tree, dict):
-        raise LabelError(f"{path}: not a JSON object; expected COCO's images and annotations")
-    return _Coco(path, tree)
-
-
-_READ = ("category_id", "bbox", "segmentation", "keypoints", "caption")
+    return _Coco(path, text_of(data, path))
 
 
 class _Coco:
-    """Annotations by image, kept as JSON, which is far smaller; nothing is written after the constructor."""
+    """The file's text and where in it the annotations of each image stand; nothing is written after the constructor."""
 
-    def __init__(self, path: str, tree: dict[str, Any]) -> None:
+    def __init__(self, path: str, text: str) -> None:
         self.path = path
-        images = [one for one in dicts(tree.get("images")) if "file_name" in one]
+        self._text = text
+        self._places: dict[str, array[int]] = {}
+        tree = load_without(text, path, "annotations", self._take)
         self._images: dict[str, tuple[str, Any, Any]] = {}
         self._twice: set[str] = set()
-        for one in images:
-            name, entry = str(one["file_name"]), (_id(one.get("id")), one.get("width"), one.get("height"))
-            if self._images.setdefault(name, entry) != entry:
-                self._twice.add(name)
+        for one in dicts(tree.get("images")):
+            if "file_name" in one:
+                name, entry = str(one["file_name"]), (_id(one.get("id")), one.get("width"), one.get("height"))
+                if self._images.setdefault(name, entry) != entry:
+                    self._twice.add(name)
         self._categories = {_id(one.get("id")): one for one in dicts(tree.get("categories"))}
-        things: dict[str, list[dict[str, Any]]] = {}
-        for one in dicts(tree.pop("annotations", None)):
-            segments = dicts(one.get("segments_info"))
-            kept = [{key: thing[key] for key in _READ if key in thing} for thing in segments or [one]]
-            things.setdefault(_id(one.get("image_id")), []).extend(kept)
-        self._annotations = {image: json.dumps(things.pop(image)).encode() for image in list(things)}
+
+    def _take(self, annotation: Any, start: int, end: int) -> None:
+        if isinstance(annotation, dict):
+            self._places.setdefault(_id(annotation.get("image_id")), array("q")).extend((start, end))
 
     @property
     def names(self) -> Iterable[str]:
@@ -83,12 +79,17 @@ class _Coco:
         if name in self._twice:
             raise LabelError(f"{where}: two images of this name and of different ids; it is read for none; rename one")
         _objects.require_size((width, height), size_hw, where)
-        things = _objects.at_most(json.loads(self._annotations.get(image, b"[]")), where)
         parts = Parts(where)
-        for item, thing in enumerate(things):
+        for item, thing in enumerate(_objects.at_most(self._things(image), where)):
             for part in self._object(thing, item, where, size_hw):
                 parts.add(part)
         return parts.result()
+
+    def _things(self, image: str) -> list[dict[str, Any]]:
+        """The annotations of one image; of a panoptic one its segments."""
+        places = self._places.get(image, array("q"))
+        told = [json.loads(self._text[start:end]) for start, end in zip(places[::2], places[1::2], strict=True)]
+        return [thing for one in told for thing in dicts(one.get("segments_info")) or [one]]
 
     def fields(self, name: str) -> dict[str, str]:  # noqa: ARG002
         """None are kept."""
