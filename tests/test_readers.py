@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from stream import refine, write_refiner
+from stream import refine, refinery, write_refiner
 
 from refinery import registry
 from refinery.annotations import cvat, dota, kitti, label_studio, ndds, read_labels, supervisely
@@ -527,3 +527,12 @@ def test_files_that_no_reader_understands_are_named(tmp_path) -> None:
     assert line.startswith("notes.xml: no reader finds images")
     _, (line,) = read_labels({"a.txt": b"12 13 14 15\n16 17 18 19\n"}, SIZE_HW)
     assert line.startswith("a.txt: rows of numbers that no reader knows")
+
+
+def test_no_labels_because_of_no_files_is_said_otherwise_than_of_files_that_nobody_reads(tmp_path) -> None:
+    write(tmp_path / "bare", {"a.png": "", "b.png": ""})
+    write(tmp_path / "broken", {"a.png": "", "b.png": "", "a.json": "{", "b.blob": "x"})
+    bare, broken = (refinery("inspect", tmp_path / name).stdout for name in ("bare", "broken"))
+    assert "labels     none: no annotation lies beside any of 2 images looked at" in bare
+    assert "labels     none: of 2 files beside 2 images nobody could read a label" in broken
+    assert "b.blob: no reader knows .blob" in broken

@@ -38,6 +38,7 @@ __all__ = [
     "open_settings",
     "open_shared",
     "read_labels",
+    "read_suffixes",
     "read_with_lines",
 ]
 
@@ -111,6 +112,11 @@ def open_shared(data: bytes, path: str) -> Shared | None:
     elif path.lower().endswith(".json") and not hasattr(reader, "claims"):
         shared = registry.find("annotation", "table").open_tree(data, path)
     return shared
+
+
+def read_suffixes() -> frozenset[str]:
+    """The suffixes of files beside an image that some reader knows: .json, .txt, ..."""
+    return frozenset(_readers())
 
 
 def may_be_shared(path: str) -> bool:

@@ -76,7 +76,8 @@ class Audit:
                 context = replace(context, probe=probe)
                 table = look_at_labels(self.synthetic, self.labels, context=context)
         require_known(context, table)
-        observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
+        without = f"{table.without()}; only the image as a whole is checked"
+        observer.table("labels", table.rows() or {"none": without})
         pairs = spread_pairs(self.synthetic, self.images, self.labels)
         context, record = calibrated(context, model, lambda: pairs, self.config.seed)
         observer.say(calibration_sentence(record))
@@ -96,6 +97,7 @@ class Audit:
             "audit_problems": [
                 *self.problems,
                 *self._about_files(),
+                *table.lines(),
                 *self._about_labels(table.unread),
                 *unknown_tolerances(context, drift),
             ],

@@ -3,32 +3,65 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from refinery import registry
+from refinery.annotations import read_suffixes
 from refinery.checks import CheckContext
 from refinery.dataset import iter_decoded
 from refinery.errors import SampleError, UsageError
 from refinery.formats._source import Source
+from refinery.image import SUFFIXES
 from refinery.labels import LabelReader
 from refinery.report.text import judged_text, kind_text
 
 LOOKED_AT = 100
+MOST_STRANGERS = 4
+_IMAGES = frozenset(SUFFIXES)
 
 
 @dataclass
 class LabelTable:
-    """Labels by name: {"type", "count", "unit", "checks", "unchecked"}; `unread`: a line for each unreadable file."""
+    """Labels by name: {"type", "count", "unit", "checks", "unchecked"}; `unread`: a line for each unreadable file.
+
+    files: how many lie beside the images looked at. strangers: an example of those of each suffix that no reader knows.
+    """
 
     labels: dict[str, dict[str, Any]]
     unread: list[str]
     looked_at: int
+    files: int = 0
+    strangers: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> dict[str, str]:
         """One line a label, for `Observer.table`."""
         return {name: _row(entry, self.looked_at) for name, entry in self.labels.items()}
+
+    def without(self) -> str:
+        """Why there are no labels: there are no files, or nobody could read them."""
+        if not self.files:
+            return f"none: no annotation lies beside any of {self.looked_at:,} images looked at"
+        return f"none: of {self.files:,} files beside {self.looked_at:,} images nobody could read a label"
+
+    def lines(self) -> list[str]:
+        """A line for each kind of file that no reader knows."""
+        known = ", ".join(sorted(read_suffixes() - _IMAGES))
+        return [
+            f"{example}: no reader knows {suffix or 'files without a suffix'}, so such files say nothing about labels "
+            f"and are carried as they are; read are {known}"
+            for suffix, example in self.strangers.items()
+        ]
+
+    def add_files(self, paths: Iterable[str]) -> None:
+        """Take note of the files beside an image."""
+        for path in paths:
+            suffix = PurePosixPath(path).suffix.lower()
+            self.files += 1
+            if suffix and suffix not in read_suffixes() | _IMAGES and len(self.strangers) < MOST_STRANGERS:
+                self.strangers.setdefault(suffix, path)
 
 
 def look_at_labels(
@@ -44,6 +77,7 @@ def look_at_labels(
         if isinstance(decoded, SampleError):
             continue
         table.looked_at += 1
+        table.add_files(sample.sidecars)
         parsed, problems = reader.read(sample, decoded.size_hw)
         table.unread += problems
         for label in parsed:

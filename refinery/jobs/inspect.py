@@ -177,7 +177,8 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         reader = open_labels(labelled, looking.overrides)
         labels = look_at_labels(labelled, reader, config.limit)
         found["labels"] = labels.labels
-        found["problems"] += [*reader.problems, *labels.unread, *reader.unknown_overrides()]
+        found["no_labels"] = "" if labels.labels else labels.without()
+        found["problems"] += [*reader.problems, *labels.lines(), *labels.unread, *reader.unknown_overrides()]
     if record and record.parts:
         found["parts"] = record.parts
     if record:

@@ -170,8 +170,9 @@ def _say_what_was_found(
         table = look_at_labels(source, options.labels, context=options.context)
         if options.context is not None:
             require_known(options.context, table)
-        observer.table("labels", table.rows() or {"none": "only the image as a whole is checked"})
-        for line in (*options.labels.problems, *options.labels.unknown_overrides()):
+        without = f"{table.without()}; only the image as a whole is checked"
+        observer.table("labels", table.rows() or {"none": without})
+        for line in (*options.labels.problems, *table.lines(), *options.labels.unknown_overrides()):
             observer.say(line)
     if config.variants > 1 and (note := about_indices(source, options.labels)):
         observer.say(note)

@@ -312,8 +312,9 @@ def _feed(plan: _Plan, reader: LabelReader) -> Any:
 def _tell_labels(reader: LabelReader, source: Source, context: CheckContext, observer: Observer) -> dict[str, Any]:
     """Print the labels that were found, and what of them could not be read or is misspelt; the labels by name."""
     labels = look_at_labels(source, reader, trains_probe=True)
-    observer.table("labels", labels.rows() or {"none": "none found"})
-    for line in (*reader.problems, *reader.unknown_overrides(), *unknown_tolerances(context, labels.labels)):
+    observer.table("labels", labels.rows() or {"none": labels.without()})
+    more = *labels.lines(), *reader.unknown_overrides(), *unknown_tolerances(context, labels.labels)
+    for line in (*reader.problems, *more):
         observer.say(line)
     return dict(labels.labels)
 

@@ -256,7 +256,7 @@ def _dataset_lines(found: Mapping[str, Any]) -> list[str]:
         f"{found['kind'].split()[0]:<10} dataset, {found['layout']} layout, {found['samples']:,} samples",
         f"images     {sizes[0]} px (from {sizes[1]} to {sizes[2]}), modes {', '.join(images['modes'])}",
         *(f"kind       {glob}: {what}" for glob, what in found.get("kinds", {}).items()),
-        *_label_table(found["labels"]),
+        *_label_table(found["labels"], found.get("no_labels", "")),
     ]
     lines += [f"problem    {line}" for line in found["problems"][:NAMED_PROBLEMS]]
     if len(found["problems"]) > NAMED_PROBLEMS:
@@ -290,10 +290,10 @@ def _parts_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _label_table(labels: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One line a label: name, type, how many, unit, what judges it."""
+def _label_table(labels: Mapping[str, Mapping[str, Any]], without: str) -> list[str]:
+    """One line a label: name, type, how many, unit, what judges it. without: why there are none."""
     if not labels:
-        return ["labels     none found"]
+        return [f"labels     {without or 'none'}"]
     wide = max(len(name) for name in labels)
     lines: list[str] = []
     for name, entry in labels.items():
