@@ -73,9 +73,9 @@ def make_artifact(folder: Path, channels: int, **settings: int) -> object:
     import torch
 
     from refinery.artifact import Manifest, write_manifest
-    from refinery.export import to_onnx
     from refinery.networks.multiscale_refiner import MultiscaleRefiner
     from refinery.networks.resnet_refiner import ResnetRefiner
+    from refinery.onnx_export import to_onnx
 
     torch.manual_seed(0)
     refiner = ResnetRefiner(channels, **settings) if settings else MultiscaleRefiner(channels, latent=4, tone=True)

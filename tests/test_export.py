@@ -18,9 +18,9 @@ from refinery import artifact, onnx_graph
 from refinery.artifact import INPUT
 from refinery.config import ExportConfig
 from refinery.errors import ModelError, OutputError
-from refinery.export import _view_to_onnx, measure_parity, rebuild, to_onnx
 from refinery.jobs.export import export
 from refinery.networks import label_probe, multiscale_refiner, resnet_refiner
+from refinery.onnx_export import _view_to_onnx, measure_parity, rebuild, to_onnx
 from refinery.runtime.label_probe import View
 from refinery.training import checkpoint
 from refinery.training.methods.simgan import Settings, build_refiner

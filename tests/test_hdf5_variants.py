@@ -17,7 +17,7 @@ from stream import error_of, manifest, refine, refine_json, refinery, scene, tre
 from test_noise import noisy
 from tiny import Recorder
 
-from refinery import refine as stream
+from refinery import pipeline as stream
 from refinery.config import RefineConfig
 from refinery.dataset import open_dataset
 from refinery.formats import hdf5

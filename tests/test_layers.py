@@ -21,7 +21,7 @@ def test_import_contracts_hold():
 @pytest.mark.parametrize(
     "modules",
     [
-        "refinery.jobs.refine, refinery.jobs.inspect, refinery.jobs, refinery.refine, refinery.dataset",
+        "refinery.jobs.refine, refinery.jobs.inspect, refinery.jobs, refinery.pipeline, refinery.dataset",
         "refinery.cli, refinery.registry, refinery.config",
     ],
 )

@@ -16,9 +16,9 @@ import torch
 from refinery.config import build
 from refinery.dataset import open_dataset
 from refinery.errors import ConfigError
-from refinery.export import measure_parity, to_onnx
 from refinery.losses.conditional_adversarial import REAL, REFINED, conditional_adversarial
 from refinery.losses.reconstruction import reconstruction
+from refinery.onnx_export import measure_parity, to_onnx
 from refinery.presets import preset_tables
 from refinery.training import checkpoint
 from refinery.training.data import as_tensor

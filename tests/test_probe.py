@@ -18,8 +18,8 @@ from refinery.checks import probe as check_probe
 from refinery.checks._answers import changes, doubts
 from refinery.checks._prober import Answers, ProbedLabel, power_at
 from refinery.errors import ModelError
-from refinery.export import export_probe
 from refinery.image import to_float
+from refinery.onnx_export import export_probe
 from refinery.runtime.probe_session import open_probe
 from refinery.runtime.probe_views import canvas_scale, canvas_size, cut_out, fold_of, on_canvas
 from refinery.sample import Label, Pair, Sample

@@ -18,14 +18,14 @@ from models import write_artifact
 from stream import refine, start, tree_of, write_gaze, write_refiner, write_scenes
 from test_noise import noisy
 
-from refinery import refine as stream
+from refinery import pipeline as stream
 from refinery.errors import RefineryError, SampleError
 from refinery.pace import PAYS_S, TRIAL_S, Pace
 from refinery.runtime.processes import WorkerProcesses
 
 FEW = 12
 AT_ONCE = (
-    "import refinery.pace as pace, refinery.refine as stream; "
+    "import refinery.pace as pace, refinery.pipeline as stream; "
     f"pace.TRIAL_S = pace.PAYS_S = 0; pace.IDLE = -1; stream.CHUNK_SAMPLES = {FEW}; stream.IN_FLIGHT = 0; "
     "stream.cores = lambda: 2; pace.Pace.is_slower = lambda _: False; "
     "from refinery.cli import main; main()"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from refinery import cgroup, processor
-from refinery.refine import streams_for
+from refinery.pipeline import streams_for
 from refinery.training.cache import MB, default_memory_mb
 
 
@@ -107,10 +107,10 @@ def test_what_is_kept_in_memory_follows_the_limit(process, monkeypatch):
 
 
 def test_batches_at_the_same_time_follow_cores_and_memory(monkeypatch):
-    monkeypatch.setattr("refinery.refine.cores", lambda: 8)
-    monkeypatch.setattr("refinery.refine.memory_bytes", lambda: 1 << 40)
+    monkeypatch.setattr("refinery.pipeline.cores", lambda: 8)
+    monkeypatch.setattr("refinery.pipeline.memory_bytes", lambda: 1 << 40)
     assert [streams_for(chunk) for chunk in (64, 4, 1)] == [8, 4, 1]
-    monkeypatch.setattr("refinery.refine.memory_bytes", lambda: 2 << 30)
+    monkeypatch.setattr("refinery.pipeline.memory_bytes", lambda: 2 << 30)
     assert [streams_for(chunk) for chunk in (64, 4, 1)] == [8, 1, 1]
 
 

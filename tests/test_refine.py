@@ -29,7 +29,7 @@ from stream import (
 from refinery.config import RefineConfig
 from refinery.image import decode, from_float, to_float
 from refinery.jobs.refine import refine as refine_job
-from refinery.refine import ahead, chunked
+from refinery.pipeline import ahead, chunked
 from refinery.sample import Finding
 from refinery.soften import holds, unmoved
 
@@ -606,7 +606,7 @@ def test_ahead_raises_what_the_work_raised_at_its_place():
 def test_huge_images_behind_a_small_one_do_not_come_into_memory_together(tmp_path, monkeypatch):
     """A chunk is as many samples as fit of the first one's size; what is decoded at once has a bound of its own."""
     from refinery import chunk
-    from refinery import refine as stream
+    from refinery import pipeline as stream
 
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "0.png").write_bytes(png(gray(size_hw=(8, 8))))
@@ -639,8 +639,8 @@ def test_a_trained_kind_of_refiner_goes_the_same_way(tmp_path):
     """The network that training exports, with a last layer that only adds to the brightness."""
     import torch
 
-    from refinery.export import to_onnx
     from refinery.networks.resnet_refiner import ResnetRefiner
+    from refinery.onnx_export import to_onnx
 
     network = ResnetRefiner(1, width=8, blocks=1).eval()
     torch.nn.init.constant_(network.last.bias, 0.1)

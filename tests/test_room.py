@@ -14,9 +14,9 @@ from stream import error_of, refine, tree_of, write_scenes
 
 from refinery.artifact import Artifact, Manifest
 from refinery.errors import ModelError
-from refinery.export import to_onnx
 from refinery.networks.resnet_refiner import ResnetRefiner
 from refinery.networks.unet import UNet
+from refinery.onnx_export import to_onnx
 from refinery.runtime import session as sessions
 from refinery.runtime.batching import refine_images
 from refinery.runtime.fit import Fit

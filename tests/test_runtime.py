@@ -15,8 +15,8 @@ from onnx import helper, numpy_helper
 
 from refinery.artifact import Artifact, Manifest
 from refinery.errors import ModelError, ProviderError, RefineryError
-from refinery.export import to_onnx
 from refinery.networks.resnet_refiner import ResnetRefiner
+from refinery.onnx_export import to_onnx
 from refinery.processor import is_slow_in_bf16
 from refinery.runtime.batching import batch_size, by_shape, refine_images
 from refinery.runtime.gpu import in_half

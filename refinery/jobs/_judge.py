@@ -56,7 +56,7 @@ def make_judges(
     probe = _probe(reader, synthetic, held_out, context, config, refine, say) if wanted else None
     files = None
     if probe is not None:
-        from refinery.export import export_probe
+        from refinery.onnx_export import export_probe
 
         files = export_probe(probe)
         context = replace(context, probe=probe.prober())
@@ -116,7 +116,7 @@ def _refiner_of(path: Path) -> Refine:
     """The refiner of a checkpoint, on the CPU in fp32; its noise, if any, differs from image to image."""
     import torch
 
-    from refinery.export import rebuild
+    from refinery.onnx_export import rebuild
     from refinery.training import checkpoint
     from refinery.training.refining import refine_arrays
 

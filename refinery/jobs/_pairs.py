@@ -12,7 +12,7 @@ from refinery.errors import SampleError
 from refinery.formats._source import Source
 from refinery.image import Decoded, as_channels, to_float
 from refinery.labels import LabelReader
-from refinery.refine import chunked
+from refinery.pipeline import chunked
 from refinery.runtime.session import Session
 from refinery.sample import FloatArray, Pair, Sample
 from refinery.work import RefineOptions

@@ -15,8 +15,8 @@ from refinery.errors import OutputError
 from refinery.formats._parts import Packed
 from refinery.formats._source import Carrying, Source
 from refinery.journal import Journal
+from refinery.pipeline import ahead, chunked
 from refinery.processor import cores
-from refinery.refine import ahead, chunked
 from refinery.sample import Sample
 
 LINES_AT_ONCE = 64

@@ -30,7 +30,7 @@ def rehearse(
     """
     import torch
 
-    from refinery.export import export_checkpoint, export_probe
+    from refinery.onnx_export import export_checkpoint, export_probe
     from refinery.training import checkpoint
 
     for place in (folder.path, folder.samples, folder.checkpoints, folder.artifact):

@@ -47,7 +47,7 @@ def export_student(
     """
     import torch
 
-    from refinery.export import export_checkpoint, rebuild
+    from refinery.onnx_export import export_checkpoint, rebuild
     from refinery.training import checkpoint, distillation
     from refinery.training.device import share_cores
 

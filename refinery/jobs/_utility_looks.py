@@ -22,7 +22,7 @@ from refinery.jobs._observer import Observer
 from refinery.jobs._pairs import RefinedImages
 from refinery.jobs._utility_data import Canvas, Rendered
 from refinery.jobs._variants import known_variants
-from refinery.refine import chunk_size, chunked, streams_for
+from refinery.pipeline import chunk_size, chunked, streams_for
 from refinery.runtime.session import open_session
 from refinery.work import RefineOptions
 

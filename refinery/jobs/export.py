@@ -22,7 +22,7 @@ def export(config: ExportConfig, observer: Observer | None = None) -> dict[str, 
     refiner, and exported in its place.
     Returns {"artifact", "model", "manifest"}. Raises ModelError when parity with torch is not met.
     """
-    from refinery.export import export_checkpoint
+    from refinery.onnx_export import export_checkpoint
 
     observer = observer or Silent()
     checkpoint = _checkpoint(Path(config.run), config.checkpoint)

@@ -40,8 +40,8 @@ from refinery.jobs._variants import about_indices, mark_of
 from refinery.journal import FOLDER, Journal
 from refinery.labels import open_labels
 from refinery.pictures.choice import Choice
+from refinery.pipeline import Way, chunk_size, past_finished_files, refine_dataset, streams_for
 from refinery.processor import cores
-from refinery.refine import Way, chunk_size, past_finished_files, refine_dataset, streams_for
 from refinery.report.picture import save_png
 from refinery.report.text import breakdown_sentences
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst

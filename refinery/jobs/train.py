@@ -365,7 +365,7 @@ def _toml_of(override: LabelOverride) -> str:
 def _finish(folder: Any, outcome: Any, judges: Judges) -> dict[str, Any]:
     """Export the best checkpoint with what judges its labels, and write the summary."""
     from refinery.artifact import MODEL_FILE, write_manifest
-    from refinery.export import export_checkpoint
+    from refinery.onnx_export import export_checkpoint
 
     manifest = export_checkpoint(folder.best, folder.artifact, MODEL_FILE, TOLERANCE, judges.probe)
     write_manifest(folder.artifact, dataclasses.replace(manifest, check_thresholds=judges.thresholds))
