@@ -251,6 +251,9 @@ class InspectConfig:
     """Share of labels that did not move and that an audit may call moved all the same."""
     picture: str = ""
     """Where the PNG grid or curves go; empty: beside a run, or nowhere."""
+    label_picture: str = ""
+    """Where the picture of a dataset's labels as they were read goes; empty: nowhere, on a terminal
+    NAME-labels.png in the current folder."""
     html: str = ""
     """Where a self-contained HTML page goes; empty: nowhere."""
     limit: int = 500

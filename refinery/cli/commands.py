@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -371,6 +372,14 @@ def inspect(
     picture: Annotated[
         str | None, typer.Option("--picture", help="Where the PNG goes.", show_default="in the run or output")
     ] = None,
+    label_picture: Annotated[
+        str | None,
+        typer.Option(
+            "--label-picture",
+            help="Where a picture of a dataset's labels as they were read goes.",
+            show_default="on a terminal NAME-labels.png here",
+        ),
+    ] = None,
     html: Annotated[
         str | None, typer.Option("--html", help="Also write one self-contained HTML page.", show_default=False)
     ] = None,
@@ -386,7 +395,8 @@ def inspect(
     options = {
         "path": path, "refined": refined, "real": real, "synthetic": synthetic, "utility": utility, "group": group,
         "model": model, "probe": probe, "max_drift": max_drift, "require": require, "false_alarms": false_alarms,
-        "picture": picture, "html": html, "limit": limit, "seed": seed, "images": images or None, "maps": maps or None,
+        "picture": picture, "label_picture": label_picture, "html": html, "limit": limit, "seed": seed,
+        "images": images or None, "maps": maps or None,
     }  # fmt: skip
     with command(debug) as observer:
         from refinery.jobs.inspect import inspect as run
@@ -395,6 +405,8 @@ def inspect(
         settings = build(InspectConfig, tables.get("inspect", {}), options, str(config))
         if not settings.path:
             raise UsageError("nothing to look at: refinery inspect PATH")
+        if not settings.label_picture and not json_output and sys.stdout.isatty():
+            settings = replace(settings, label_picture=f"{Path(settings.path).resolve().stem}-labels.png")
         with scratch(settings.html or settings.picture or settings.path):
             result = run(settings, observer, parse_label_overrides(tables.get("labels", {})))
         print_result(result, json_output, observer, inspect_text)

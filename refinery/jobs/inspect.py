@@ -22,6 +22,7 @@ from refinery.formats._noted import TURNED
 from refinery.formats._source import Source
 from refinery.image import Decoded, from_float, to_float
 from refinery.jobs._audit import Audit
+from refinery.jobs._label_sheet import save_label_sheet
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
 from refinery.jobs._pairs import RefinedImages
@@ -179,6 +180,9 @@ def _inspect_dataset(path: Path, looking: _Looking) -> dict[str, Any]:
         found["labels"] = labels.labels
         found["no_labels"] = "" if labels.labels else labels.without()
         found["problems"] += [*reader.problems, *labels.lines(), *labels.unread, *reader.unknown_overrides()]
+        if config.label_picture and not job and labels.labels:
+            sheet = save_label_sheet(source, reader, labels, Path(config.label_picture), looking.observer)
+            found |= {"label_picture": sheet} if sheet else {}
     if record and record.parts:
         found["parts"] = record.parts
     if record:

@@ -28,7 +28,8 @@ from refinery.formats._store import is_address, shown
 from refinery.formats._variants import with_variants
 from refinery.jobs._checking import calibrated, calibration_sentence, open_context, recalled, unknown_tolerances
 from refinery.jobs._ends import PIPE, open_input, open_output, open_sink, require_ends, require_place, working_folder
-from refinery.jobs._labels import look_at_labels, require_known
+from refinery.jobs._label_sheet import save_label_sheet
+from refinery.jobs._labels import LabelTable, look_at_labels, require_known
 from refinery.jobs._observer import Observer, Progress, Silent
 from refinery.jobs._pairs import pairs_of, read_decoys, refined_pairs
 from refinery.jobs._proof import prove_output
@@ -42,6 +43,7 @@ from refinery.labels import open_labels
 from refinery.pictures.choice import Choice
 from refinery.pipeline import Way, chunk_size, past_finished_files, refine_dataset, streams_for
 from refinery.processor import cores
+from refinery.report.label_sheet import SHEET
 from refinery.report.picture import save_png
 from refinery.report.text import breakdown_sentences
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
@@ -90,7 +92,7 @@ def refine(
     )
     whole = config.variants * (part.total if part else 0 if source.endless else count_samples(source))
     total = config.variants * part.samples if part else whole
-    _say_what_was_found(observer, config, source, whole, model, session, options)
+    labels = _say_what_was_found(observer, config, source, whole, model, session, options)
     if not os.path.exists(f"{config.out}/{FOLDER}"):  # noqa: PTH110  # a job that has begun was looked at
         require_range(source, session, options, model, observer.say)
     if part:
@@ -98,6 +100,8 @@ def refine(
     identity = _identity(config, source, model, session, overrides or {}, mark, shard, part)
     is_local = config.out != PIPE and not is_address(config.out)
     with working_folder(config) as out, Journal(out, identity, shard) as journal, StampLog(journal.folder) as log:
+        if reader is not None and labels is not None and _keeps(config) and not source.endless:
+            save_label_sheet(source, reader, labels, journal.folder / SHEET, observer)
         started, look = time.monotonic(), LookBack(own, source, journal, log, reader, config, is_local, observer)
         begun = look.compare()
         before = begun.samples if begun.compared else _count_lines(journal)
@@ -131,8 +135,7 @@ def _result(
     config: RefineConfig, summary: dict[str, Any], journal: Journal, about: dict[str, Any], shard: Shard | None
 ) -> dict[str, Any]:
     """What `refinery refine --json` prints; of a pipe without a report there are no files to name."""
-    kept = config.out != PIPE or bool(config.report)
-    picture = journal.folder / WORST
+    kept, picture, sheet = _keeps(config), journal.folder / WORST, journal.folder / SHEET
     return {
         **summary,
         "variants": config.variants,
@@ -142,7 +145,13 @@ def _result(
         "shard": str(shard) if shard else None,
         "manifest": str(journal.manifest) if kept else None,
         "worst_picture": str(picture) if kept and picture.exists() else None,
+        "label_picture": str(sheet) if kept and sheet.exists() else None,
     }
+
+
+def _keeps(config: RefineConfig) -> bool:
+    """Whether the job's report stays; of a pipe it does where it has a folder."""
+    return config.out != PIPE or bool(config.report)
 
 
 def _on_drift(config: RefineConfig, model: Artifact, observer: Observer) -> OnDrift:
@@ -161,8 +170,9 @@ def _say_what_was_found(
     model: Artifact,
     session: Session,
     options: RefineOptions,
-) -> None:
-    """The tables printed before work starts."""
+) -> LabelTable | None:
+    """The tables printed before work starts; the labels, where there are any to be checked."""
+    table: LabelTable | None = None
     observer.table(f"refine into {shown(config.out)}", _describe(config, source, total, model, session))
     if found := kinds(source):
         observer.table("images", found)
@@ -180,6 +190,7 @@ def _say_what_was_found(
         observer.say(session.note)
     for problem in (*doubts(source), *source.problems()):
         observer.say(problem)
+    return table if table is not None and table.labels else None
 
 
 def _calibrate(

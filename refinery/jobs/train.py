@@ -19,6 +19,7 @@ from refinery.jobs._checking import unknown_tolerances
 from refinery.jobs._contents import Contents, contents_of, write_contents
 from refinery.jobs._held import Held
 from refinery.jobs._judge import Judges, make_judges
+from refinery.jobs._label_sheet import save_label_sheet
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
 from refinery.jobs._rehearsal import TOLERANCE, rehearse
@@ -26,6 +27,7 @@ from refinery.jobs._resume import Before, absolute, fixed_settings, found_again,
 from refinery.jobs._train_data import TrainingData, load_data
 from refinery.labels import LabelReader, open_labels
 from refinery.registry import find
+from refinery.report.label_sheet import SHEET
 
 
 def train(
@@ -177,7 +179,7 @@ def _train(plan: _Plan, observer: Observer, overrides: Mapping[str, LabelOverrid
     for line in (*unsure, *data.problems, *(plan.before.notes(config, plan.settings) if plan.before else [])):
         observer.say(line)
     context = CheckContext(max_drift=parse_max_drift(config.max_drift))
-    labels = _tell_labels(reader, data.source, context, observer)
+    labels = _tell_labels(reader, data.source, context, observer, plan.folder.path)
     if plan.module.PAIRED and plan.settings.mirror:
         require_mirrorable({name: entry["type"] for name, entry in labels.items()})
     budget = _budget(plan, reader, context, observer)
@@ -309,13 +311,17 @@ def _feed(plan: _Plan, reader: LabelReader) -> Any:
     return Unpaired(synthetic, real, plan.config.match_real)
 
 
-def _tell_labels(reader: LabelReader, source: Source, context: CheckContext, observer: Observer) -> dict[str, Any]:
-    """Print the labels that were found, and what of them could not be read or is misspelt; the labels by name."""
+def _tell_labels(
+    reader: LabelReader, source: Source, context: CheckContext, observer: Observer, run: Path
+) -> dict[str, Any]:
+    """Print and draw the labels that were found, and what could not be read or is misspelt; the labels by name."""
     labels = look_at_labels(source, reader, trains_probe=True)
     observer.table("labels", labels.rows() or {"none": labels.without()})
     more = *labels.lines(), *reader.unknown_overrides(), *unknown_tolerances(context, labels.labels)
     for line in (*reader.problems, *more):
         observer.say(line)
+    if labels.labels:
+        save_label_sheet(source, reader, labels, run / SHEET, observer)
     return dict(labels.labels)
 
 
