@@ -96,7 +96,7 @@ class TrainConfig:
     """Train a label probe when the refiner is done; it goes into the artifact and judges labels while refining."""
     probe_steps: int = 0
     """Steps of each of its networks; 0: chosen by image size, no probe after a training of less than 100 steps, and no
-    further networks where the first one can judge no label."""
+    further networks where the first one, or a fifth of its steps, shows that no label can be judged."""
     wait_minutes: float = 10.0
     """How long a distributed run waits for its other processes to begin."""
     match_real: int = 0

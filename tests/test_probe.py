@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -600,3 +601,20 @@ def test_answers_that_are_no_numbers_never_pass(trained):
     found = verdicts(Broken(), images, images, keys, labels)
     assert set(found["centre"]) == {"abstain"}
     assert set(found["class"]) == {"not_checkable"}
+
+
+def test_what_cannot_be_read_is_given_up_after_a_fifth_of_the_steps_of_one_network(monkeypatch) -> None:
+    images, keys, labels = dataset(160)
+    noise = np.random.default_rng(1)
+    unreadable = [[Label("seed", "number", noise.uniform(0, 100, 1), unit="")] for _ in labels]
+    trained: list[int] = []
+    module = sys.modules[train_probe.__module__]
+    real = module._train_network
+    monkeypatch.setattr(module, "_train_network", lambda *given: trained.append(given[3].steps) or real(*given))
+    told: list[str] = []
+    settings = ProbeSettings(steps=50, batch_size=16, judged=160)
+    assert train_probe(images, keys, unreadable, settings, CONTEXT, 0, told.append) is None
+    assert trained == [10]
+    assert "seed: the probe's own error is" in told[0]
+    train_probe(images, keys, labels, settings, CONTEXT, 0)
+    assert trained[:3] == [10, 10, 50]

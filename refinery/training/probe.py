@@ -46,6 +46,8 @@ Refine = Callable[[Sequence[FloatArray]], Sequence[FloatArray]]
 MIN_ROWS = 64
 STEP_PIXELS = 64 * 36 * 60
 MOST_STEPS, LEAST_STEPS = 700, 500
+GLANCE, GLANCE_SLACK = 0.2, 2.0
+"""Share of the steps after which a view is given up, of which no label is read twice as well as would be hopeless."""
 NAMED = 6
 
 
@@ -141,15 +143,22 @@ def train_probe(
             continue
 
         def trained(
-            fold: int, member: int, plan: ProbePlan = plan, rows: Rows = rows, number: int = number
+            fold: int, member: int, share: float = 1.0, plan: ProbePlan = plan, rows: Rows = rows, number: int = number
         ) -> nn.Module:
-            return _train_network(plan, rows, fold, settings, _seed(seed, number, fold, member))
+            steps = round(share * (settings.steps or _steps(plan.canvas_hw)))
+            return _train_network(plan, rows, fold, replace(settings, steps=steps), _seed(seed, number, fold, member))
 
-        first = trained(0, 0)
-        alone = TrainedView(plan, _view(plan, images), ((first,),))
-        tried = measure_probe(TrainedProbe({name: alone}, {}), images, keys, labels, context, seed, settings, refine)
-        if all(_is_hopeless(label, context, settings) for label in tried.labels.values()):
-            skipped += [f"{label.name}: {label.reason}" for label in tried.labels.values()]
+        def measured(network: nn.Module, plan: ProbePlan = plan, name: str = name) -> list[ProbedLabel]:
+            alone = TrainedProbe({name: TrainedView(plan, _view(plan, images), ((network,),))}, {})
+            return list(measure_probe(alone, images, keys, labels, context, seed, settings, refine).labels.values())
+
+        told = measured(trained(0, 0, GLANCE)) if math.isfinite(settings.hopeless[0]) else []
+        first = None
+        if not told or not all(_is_hopeless(label, context, settings, GLANCE_SLACK) for label in told):
+            first = trained(0, 0)
+            told = measured(first)
+        if first is None or all(_is_hopeless(label, context, settings) for label in told):
+            skipped += [f"{label.name}: {label.reason}" for label in told]
             continue
         networks = tuple(
             tuple(first if fold == member == 0 else trained(fold, member) for member in range(settings.networks))
@@ -233,7 +242,7 @@ def _refined(
 def _train_network(plan: ProbePlan, rows: Rows, fold: int, settings: ProbeSettings, seed: int) -> nn.Module:
     """A network for a fold, trained on the rows of the others. Looks get harder in the first half of the steps."""
     members = np.flatnonzero(rows.folds != fold)
-    steps = settings.steps or _steps(plan.canvas_hw)
+    steps = settings.steps
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -255,16 +264,17 @@ def _train_network(plan: ProbePlan, rows: Rows, fold: int, settings: ProbeSettin
     return network
 
 
-def _is_hopeless(label: ProbedLabel, context: CheckContext, settings: ProbeSettings) -> bool:
-    """Whether a network reads a label so badly that more of them would not judge it.
+def _is_hopeless(label: ProbedLabel, context: CheckContext, settings: ProbeSettings, slack: float = 1.0) -> bool:
+    """Whether a network reads a label so badly that more of them, or more steps, would not judge it.
 
+    slack: how many times worse it may be, where it has had few steps; as bad as guessing it may be for classes.
     Its power says nothing yet: by how far networks disagree the answers are chosen that count.
     """
     in_tolerances, of_guessing = settings.hopeless
     if label.form == "class":
-        return label.errors.get("wrong", 1.0) >= of_guessing * (1 - 1 / max(2, len(label.classes)))
+        return label.errors.get("wrong", 1.0) >= min(1.0, of_guessing * slack) * (1 - 1 / max(2, len(label.classes)))
     tolerance = context.tolerance(label.name, label.unit, label.spread)
-    return label.errors.get("0.5", math.inf) > in_tolerances * tolerance
+    return label.errors.get("0.5", math.inf) > slack * in_tolerances * tolerance
 
 
 def _steps(canvas_hw: tuple[int, int]) -> int:
