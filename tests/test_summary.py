@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,6 +110,17 @@ def test_failures_are_counted_as_the_refiner_made_them_and_verdicts_as_delivered
     assert one["moved"] == pytest.approx((0.2 - 0.01) / (0.9 - 0.01), abs=1e-4)
 
 
+def test_the_interval_of_failures_counts_samples_however_many_labels_each_has():
+    alone, crowded = DriftSummary(), DriftSummary()
+    for at in range(50):
+        verdict = "fail" if at < 10 else "pass"
+        alone.add([found(2.0, verdict)], f"{at}")
+        crowded.add([replace(found(2.0, verdict), item=item) for item in range(9)], f"{at}")
+    one, many = (summary.as_dict()["iris"] for summary in (alone, crowded))
+    assert many["failed"] == one["failed"] == 0.2
+    assert many["failed_ci95"] == one["failed_ci95"] == [0.1124, 0.3304]
+
+
 def test_what_could_not_be_measured_lowers_the_power_of_the_whole():
     summary = DriftSummary()
     for i in range(100):
@@ -161,8 +174,8 @@ def test_a_number_without_a_unit_has_its_statistics_and_the_pairing_has_none():
 
 def test_wilson_and_rogan_gladen_against_published_values():
     """Newcombe (1998), table I: 81 of 263, and 0 of 20; below the false alarms nothing is left (Rogan & Gladen)."""
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
     assert corrected_prevalence(0.2, 0.05, 0.8) == pytest.approx(0.2)
     assert corrected_prevalence(0.005, 0.01, 0.9) == 0.0
     assert corrected_prevalence(0.95, 0.01, 0.9) == 1.0

@@ -85,9 +85,9 @@ def bucket(sequence: str) -> int:
     return int.from_bytes(digest, "big") % BUCKETS
 
 
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """95% interval of a share (Wilson 1927)."""
-    z, share = 1.96, hits / total
+def wilson(share: float, total: int) -> tuple[float, float]:
+    """95% interval of a share of so many independent cases (Wilson 1927)."""
+    z = 1.96
     middle = share + z * z / (2 * total)
     half = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total

@@ -41,10 +41,15 @@ class _Column:
     iou_sum: float = 0.0
     iou_count: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    samples: int = 0
+    """In which at least one label of the name was looked at."""
+    _last: int = -1
 
     def add(self, finding: Finding, was: Verdict, key: str, place: int) -> None:
         self.verdicts[finding.verdict] += 1
         self.as_refined[was] += 1
+        if was != "not_checkable" and place != self._last:
+            self.samples, self._last = self.samples + 1, place
         if finding.verdict == "not_checkable" and (finding.reason in self.reasons or len(self.reasons) < REASONS):
             self.reasons[finding.reason] = self.reasons.get(finding.reason, 0) + 1
         if finding.iou is not None:
@@ -79,7 +84,8 @@ class DriftSummary:
     iou: mean intersection over union of boxes and masks. coverage: share of labels with a pass or a fail. verdicts:
     their counts. power: the smallest move that this run finds 9 times in 10, see `measure_power`.
     not_checkable_reason: the commonest one. as_refined: counts of the verdicts before samples were softened. failed:
-    share of fails among those that were looked at (pass, fail and abstain), failed_ci95 its interval (Wilson). moved:
+    share of fails among those that were looked at (pass, fail and abstain), failed_ci95 its interval (Wilson, of
+    as many cases as samples were looked at: labels of one image fail together, and its variants). moved:
     that share corrected for false alarms and for what is missed or could not be measured (Rogan & Gladen): labels that
     moved by `power` or more, or classes that flipped.
     """
@@ -171,7 +177,7 @@ def _failures(column: _Column, power: float | None, false_alarms: float, flips_f
     looked_at = sum(column.as_refined.values()) - column.as_refined["not_checkable"]
     if not looked_at:
         return {"failed": None, "failed_ci95": None, "moved": None}
-    low, high = wilson(failed, looked_at)
+    low, high = wilson(failed / looked_at, column.samples)
     sensitivity = POWER * min(1.0, int(column.histogram.sum()) / looked_at) if flips_found is None else flips_found
     moved = None
     if (power is not None or flips_found is not None) and sensitivity > 2 * false_alarms:
