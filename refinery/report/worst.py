@@ -113,7 +113,7 @@ def _details(entry: Mapping[str, Any]) -> str:
 
 def _panels(row: Row, crop: Box, scale: float, times: int) -> list[Image.Image]:
     synthetic, refined = _show(row.pair.synthetic, crop, scale), _show(row.pair.refined, crop, scale)
-    lines = _outline(row.label)
+    lines = outline(row.label)
     if not lines:
         return [synthetic, refined, _show(_change(row.pair), crop, scale)]
     shift = np.array(row.entry["shift_px"] or (0.0, 0.0))
@@ -148,7 +148,7 @@ def _change(pair: Pair) -> FloatArray:
     return np.asarray(2 * change / max(float(change.max()), 1e-6) - 1, dtype=np.float32)
 
 
-def _outline(label: Label | None) -> Lines:
+def outline(label: Label | None) -> Lines:
     """Lines (N, 2) in px that show where a label is; none for what has no place."""
     if label is None or label.value.size == 0:
         return []
@@ -202,7 +202,7 @@ def _middle(lines: Lines) -> NDArray[np.float64]:
 def _crop(row: Row) -> Box:
     """The part to show, left, top, right, bottom in px: twice the label, at least 48 px, not beyond the image."""
     height, width = row.pair.refined.shape[:2]
-    lines = _outline(row.label)
+    lines = outline(row.label)
     if not lines:
         return 0, 0, width, height
     points = np.concatenate(lines)
