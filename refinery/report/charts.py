@@ -13,7 +13,7 @@ from refinery.sample import VERDICTS
 COLOURS = 7
 """Line colours that the page's style knows, `line0` to `line6`."""
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 40, 12, 26, 34
-_PLOT_HEIGHT, _ROW = 110, 24
+_PLOT_HEIGHT, _ROW, _BARS = 110, 24, 40
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,13 @@ def drift_histogram(name: str, drift: Mapping[str, Any], tolerance: float | None
     drift: with `histogram` as `checks._summary` tells it: equal bins from 0 on, the last open at its end.
     """
     bins, counts, unit = drift["histogram"]["bin"], drift["histogram"]["counts"], drift["unit"]
+    has_open_end = counts[-1] > 0
     while len(counts) > 1 and not counts[-1]:
         counts = counts[:-1]
     marks = [value for value in (tolerance, detects) if value]
     last = max(bins * len(counts), *(1.1 * value for value in marks), 0.0)
+    together = max(1, round(last / bins / _BARS))
+    bins, counts = bins * together, [sum(counts[i : i + together]) for i in range(0, len(counts), together)]
     most = max(counts)
     told = f"half moved by at most {drift['median']:.3g} {unit}, 95% by at most {drift['p95']:.3g} {unit}"
     chart = Chart(name, f"Drift of {name}: {told}" + _marks_text(tolerance, detects, unit))
@@ -96,8 +99,8 @@ def drift_histogram(name: str, drift: Mapping[str, Any], tolerance: float | None
     chart.lines.append(Line(f"{_LEFT},{base} {_WIDTH - _RIGHT},{base}", "axis"))
     for index, count in enumerate(counts):
         height = _PLOT_HEIGHT * count / most
-        open_end = index == len(drift["histogram"]["counts"]) - 1
-        ends = f"{index * bins:.3g} {unit} and more" if open_end else f"{index * bins:.3g} to {(index + 1) * bins:.3g}"
+        is_open = has_open_end and index == len(counts) - 1
+        ends = f"{index * bins:.3g} {unit} and more" if is_open else f"{index * bins:.3g} to {(index + 1) * bins:.3g}"
         x, width = across(index * bins), max(1.0, room * bins / last - 1)
         chart.bars.append(Bar(x, _short(base - height), _short(width), _short(height), "drift", f"{ends}: {count:,}"))
     for value, style, word in ((tolerance, "tolerance", "may move"), (detects, "power", "is noticed")):

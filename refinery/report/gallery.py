@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import heapq
 import io
 import json
@@ -74,8 +75,8 @@ class _Group:
 class Gallery:
     """Chooses samples while their findings pass by, in bounded memory, and holds those that were drawn.
 
-    In turn the one that moved most, the one that is least certain, one of each verdict and one whose label moved most,
-    label by label, until there are 60.
+    In turn one drawn at random (by its key, so that a second run draws the same), one whose label moved most, label by
+    label, the one that moved most of all, the one that is least certain and one of each verdict, until there are 60.
     """
 
     def __init__(self, context: CheckContext | None = None) -> None:
@@ -101,7 +102,8 @@ class Gallery:
         ranked = sorted(((self._rank(finding), i) for i, finding in enumerate(findings)), reverse=True)
         moved = ranked[0][0] if ranked else (False, 0.0, 0.0)
         unsure = max((self._doubt(finding) for finding in findings), default=(False, 0.0))
-        wanted: dict[str, _Rank] = {"moved": moved, "unsure": unsure, f"verdict {verdict}": moved}
+        drawn = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        wanted: dict[str, _Rank] = {"moved": moved, "unsure": unsure, f"verdict {verdict}": moved, "drawn": (drawn,)}
         for rank, i in ranked[:_LABELS]:
             name = f"label {findings[i].label}"
             if name in self._groups or len(self._groups) < _GROUPS:

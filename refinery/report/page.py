@@ -20,7 +20,6 @@ from refinery.report.utility import utility_table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from markupsafe import Markup
 
 REPORT = "report.html"
 IN_CHARTS = ("label ", "power", "worst", "picture", "report", "realism", "advice", "utility", "curves", "last grid")
@@ -81,15 +80,13 @@ def _environment() -> Environment:
 
 
 @cache
-def _inlined() -> dict[str, Markup]:
+def _inlined() -> dict[str, str]:
     """The page's style and script with the hashes by which its policy lets them, and nothing else, be used."""
-    from markupsafe import Markup
-
-    shown: dict[str, Markup] = {}
+    shown: dict[str, str] = {}
     for name, file in (("style", "page.css"), ("script", "page.js")):
         text = "\n" + resources.files("refinery.report").joinpath("templates", file).read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-        shown |= {name: Markup(text), f"{name}_hash": Markup(f"'sha256-{digest}'")}  # noqa: S704  # our own files
+        shown |= {name: text, f"{name}_hash": f"'sha256-{digest}'"}
     return shown
 
 
@@ -176,12 +173,10 @@ def _between(interval: Sequence[float] | None, form: str) -> str:
     return "" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
 
 
-def _picture(name: str, data: bytes) -> tuple[str, Markup | None]:
-    """Title and address of a picture; None for one that is too large."""
-    from markupsafe import Markup
-
-    address = "data:image/png;base64," + base64.b64encode(data).decode("ascii")
-    return _TITLES.get(name, name), Markup(address) if len(data) <= PICTURE_BYTES else None  # noqa: S704  # base64
+def _picture(name: str, data: bytes) -> tuple[str, str | None]:
+    """Title and base64 of a picture; None for one that is too large."""
+    encoded = base64.b64encode(data).decode("ascii") if len(data) <= PICTURE_BYTES else None
+    return _TITLES.get(name, name), encoded
 
 
 def _write_whole(path: Path, content: bytes) -> None:
