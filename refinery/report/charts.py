@@ -12,7 +12,7 @@ from refinery.sample import VERDICTS
 
 COLOURS = 7
 """Line colours that the page's style knows, `line0` to `line6`."""
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 40, 12, 26, 34
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 50, 12, 14, 34
 _PLOT_HEIGHT, _ROW, _BARS = 110, 24, 40
 
 
@@ -163,7 +163,8 @@ def curve_panel(title: str, series: Series) -> Chart:
         style = f"line{index % COLOURS}"
         places = [(x, y) for x, y in _thinned(line) if math.isfinite(y)]
         path = " ".join(f"{_short(_LEFT + room * x / last_step)},{height(y)}" for x, y in places)
-        chart.lines.append(Line(path, f"curve {style}", name))
+        dot = " dot" if len(places) == 1 else ""
+        chart.lines.append(Line(f"{path} {path}" if dot else path, f"curve {style}{dot}", name))
         chart.legend.append((style, name))
     base = _TOP + _PLOT_HEIGHT
     chart.words += [Words(_LEFT, base + 16, "0", "middle")]

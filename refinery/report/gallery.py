@@ -35,9 +35,9 @@ _EXAGGERATIONS = (50, 20, 10, 5, 2, 1)
 _Rank = tuple[Any, ...]
 
 
-def shortened(text: str) -> str:
-    """A text of any length as at most 240 characters."""
-    return text if len(text) <= _TEXT else f"{text[: _TEXT - 30]}… ({len(text):,} characters)"
+def shortened(text: str, most: int = _TEXT) -> str:
+    """A text of any length as about so many characters, and how many it had."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ IN_CHARTS = ("label ", "power", "worst", "picture", "report", "realism", "advice
 """Lines of the text whose content stands in the page's own tables, charts and pictures."""
 SHOWN_LABELS = 60
 """Labels that have a row and a chart; of a dataset with more of them the rest is counted."""
+LONGEST_TEXT = 1000
+"""Characters of one text; the rest is cut off, which is said."""
 PICTURE_BYTES = 4_000_000
 """A picture beyond this is left out and named."""
 _TITLES = {"picture": "Before and after", "worst": "Worst samples", "grid": "Last grid"}
@@ -75,7 +77,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: shortened(value) if type(value) is str else value,
+        finalize=lambda value: shortened(value, LONGEST_TEXT) if type(value) is str else value,
     )
 
 
@@ -97,9 +99,14 @@ def _title(found: Mapping[str, Any]) -> str:
 
 def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The lines of the text that no chart shows; their first 11 characters name them."""
-    lines = inspect_text(found).splitlines()
-    kept = (line for line in lines if not line.startswith(IN_CHARTS if _drift_of(found) else ("picture",)))
-    return [(line[:11].strip(), line[11:].strip()) for line in kept if line[11:].strip()]
+    left_out = IN_CHARTS if _drift_of(found) else ("picture",)
+    rows: list[tuple[str, str]] = []
+    is_kept = True
+    for line in inspect_text(found).splitlines():
+        name = line[:11].strip()
+        is_kept = not line.startswith(left_out) if name else is_kept  # without a name it goes on with the one before
+        rows += [(name, line[11:].strip())] if is_kept and line[11:].strip() else []
+    return rows
 
 
 def _drift_of(found: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
