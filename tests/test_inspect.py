@@ -225,8 +225,10 @@ def test_two_paths_are_a_source_and_what_another_tool_made_of_it(tmp_path):
     ]
     assert found["problems"] == lines
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert html.count('src="data:image/png;base64,') == 2
-    assert "<h2>Drift</h2>" in html
+    assert html.count('src="data:image/png;base64,') == 1
+    assert '<h2 id="drift">Drift</h2>' in html
+    assert '"key": "0007"' in html
+    assert found["page"] == str(tmp_path / "page.html")
     assert tree_of(tmp_path) == before | {"page.html": html.encode()}
 
 

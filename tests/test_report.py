@@ -14,7 +14,6 @@ from refinery.errors import OutputError
 from refinery.registry import find, names
 from refinery.report import terminal, text
 from refinery.report.curves import draw_curves
-from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
 from refinery.report.worst import AFTER, BEFORE, Row, draw_worst
 from refinery.sample import Label, Pair, Sample
@@ -299,45 +298,6 @@ NONSENSE_LABELS = {
 @pytest.mark.parametrize("label", NONSENSE_LABELS.values(), ids=NONSENSE_LABELS)
 def test_labels_that_cannot_be_drawn_are_no_crash(label):
     assert draw_worst([worst_row(label)], "worst").width > 700
-
-
-def test_the_page_has_tables_of_verdicts_drift_power_and_the_worst(tmp_path):
-    verdicts = {"pass": 3, "fail": 1, "abstain": 0, "not_checkable": 0}
-    iris = {"unit": "px", "median": 0.1, "p95": 0.4, "mean": 0.05, "ci95": [0.02, 0.08], "coverage": 0.9}
-    worst = dict(worst_row(None).entry) | {"key": "<b>a</b>"}
-    images = {"modes": {"L": 4}} | dict.fromkeys(("size_common_hw", "size_min_hw", "size_max_hw"), (36, 60))
-    found = {"kind": "dataset", "layout": "folder", "samples": 4, "images": images, "labels": {}, "problems": []}
-    found |= {"verdicts": {"a": "fail", "b": "pass"}, "drift": {"iris": {**iris, "verdicts": verdicts}}}
-    found |= {"power": POWER, "worst": [worst]}
-    write_page(found, tmp_path / "page.html", {"worst": b"png"})
-    html = (tmp_path / "page.html").read_text(encoding="utf-8")
-    for row in (
-        "<td>samples</td><td>1</td><td>1</td><td>0</td><td>0</td>",
-        "<td>iris</td><td>px</td><td>0.10</td><td>0.40</td><td>0.05</td><td>0.02 to 0.08</td>",
-        "<td>iris</td><td>detects 0.5 px and more, 90% power, 92% of objects</td>",
-        "<td>&lt;b&gt;a&lt;/b&gt;</td><td>iris</td><td>fail</td><td>1.60</td><td>1.20</td><td>px</td>",
-    ):
-        assert row in html
-    assert html.count("<img") == 1
-
-
-def test_the_page_is_one_file_that_runs_and_loads_nothing(tmp_path):
-    save_png(np.zeros((8, 8, 1), np.uint8), tmp_path / "curves.png")
-    name = "<script>alert(1)</script>"
-    found = {
-        "kind": "run",
-        "run": name,
-        "steps": 3,
-        "curves": str(tmp_path / "curves.png"),
-        "grid": None,
-        "summary": None,
-    }
-    write_page(found, tmp_path / "deep" / "page.html")
-    html = (tmp_path / "deep" / "page.html").read_text(encoding="utf-8")
-    assert "<script" not in html
-    assert "&lt;script&gt;" in html
-    assert html.count("src=") == html.count('src="data:image/png;base64,') == 1
-    assert "http" not in html
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ _EDGES = np.geomspace(_SMALLEST, _LARGEST, _BINS + 1)
 """Bins 2% wide: a quantile read from them is right to 1%."""
 
 _EDGES_LIST: list[float] = _EDGES.tolist()
+_SHOWN_BINS = 30
 REASONS = 32
 """Different reasons for which a label is not checkable that are counted."""
 POWER = 0.9
@@ -73,6 +75,16 @@ class _Column:
         low, high = _EDGES[bin_index - 1], _EDGES[min(bin_index, _BINS)]
         return float(np.sqrt(low * high))
 
+    def shown(self) -> dict[str, Any] | None:
+        """The histogram in bins of one round width from 0 on, the last open at its end; None without a measure."""
+        if not self.histogram.any():
+            return None
+        width = _round_up(max(self.quantile(0.99) or 0.0, _SMALLEST) / (_SHOWN_BINS - 2))
+        middles = np.concatenate(([0.0], np.sqrt(_EDGES[:-1] * _EDGES[1:]), [np.inf]))
+        places = np.minimum(middles / width, _SHOWN_BINS - 1).astype(int)
+        counts = np.bincount(places, self.histogram, _SHOWN_BINS).astype(int)
+        return {"bin": width, "counts": counts.tolist()}
+
 
 class DriftSummary:
     """Adds findings up; `as_dict` gives the "drift" object of the commands' JSON.
@@ -83,6 +95,7 @@ class DriftSummary:
     shift as [dx, dy]. ci95, mean_shift_ci95_px: their intervals, a bootstrap over `clusters`, see `_clusters`.
     iou: mean intersection over union of boxes and masks. coverage: share of labels with a pass or a fail. verdicts:
     their counts. power: the smallest move that this run finds 9 times in 10, see `measure_power`.
+    histogram: of the drift, {"bin": width in `unit`, "counts": 30 of them, the last of all that is larger, too}.
     not_checkable_reason: the commonest one. as_refined: counts of the verdicts before samples were softened. failed:
     share of fails among those that were looked at (pass, fail and abstain), failed_ci95 its interval (Wilson, of
     as many cases as samples were looked at: labels of one image fail together, and its variants). moved:
@@ -135,6 +148,7 @@ def _summarise(column: _Column, power: float | None, false_alarms: float, flips_
         "coverage": _rounded(judged / sum(column.verdicts.values())),
         "power": power,
         "verdicts": dict(column.verdicts),
+        "histogram": column.shown(),
         "not_checkable_reason": max(column.reasons, key=column.reasons.__getitem__, default=None),
         "as_refined": dict(column.as_refined),
         **_failures(column, power, false_alarms, flips_found),
@@ -184,6 +198,12 @@ def _failures(column: _Column, power: float | None, false_alarms: float, flips_f
         moved = corrected_prevalence(failed / looked_at, false_alarms, sensitivity)
     share = _rounded(failed / looked_at)
     return {"failed": share, "failed_ci95": [_rounded(low), _rounded(high)], "moved": _rounded(moved)}
+
+
+def _round_up(value: float) -> float:
+    """The next number of 1, 2 or 5 times a power of ten."""
+    size = 10.0 ** math.floor(math.log10(value))
+    return float(f"{next(size * factor for factor in (1, 2, 5, 10) if size * factor >= value * (1 - 1e-9)):.6g}")
 
 
 def _ends(values: NDArray[np.float64]) -> list[float]:

@@ -32,7 +32,7 @@ class Worst:
         moved = [finding for finding in findings if finding.drift is not None or finding.verdict == "fail"]
         if not moved:
             return
-        rank, finding = max(((self._rank(finding), finding) for finding in moved), key=lambda pair: pair[0])
+        rank, finding = max(((self.rank(finding), finding) for finding in moved), key=lambda pair: pair[0])
         self._ranked.append((rank, -self._place, {"key": key, "image": image, **_entry(finding), **more}))
         if len(self._ranked) >= 4 * COUNT:
             self._prune()
@@ -46,7 +46,8 @@ class Worst:
         self._ranked.sort(key=lambda ranked: ranked[:2], reverse=True)
         del self._ranked[COUNT:]
 
-    def _rank(self, finding: Finding) -> _Rank:
+    def rank(self, finding: Finding) -> _Rank:
+        """Place among others, the larger the worse, of a label that was measured or that fails."""
         if finding.drift is None:  # the wrong image altogether, then what is gone or new
             return True, float("inf") if finding.label == "pairing" else _BEYOND, 0.0
         tolerance = self._context.tolerance(finding.label, finding.unit) or 1.0

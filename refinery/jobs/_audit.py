@@ -30,6 +30,7 @@ from refinery.jobs._pairs import RefinedImages, read_decoys, read_pair, spread_p
 from refinery.jobs._summary import POWER_PAIRS, commonest_first, open_labels_of, worst_rows
 from refinery.jobs._variants import in_variants
 from refinery.labels import LabelReader, read_sidecars
+from refinery.report.gallery import Gallery
 from refinery.report.worst import ROWS, Row
 from refinery.sample import Pair, Sample
 
@@ -65,9 +66,14 @@ class Audit:
         self.problems: list[str] = []
         self.flat = 0
         self.carried = _has_sidecars(synthetic, refined)
+        self.context = CheckContext()
+        self.gallery: Gallery | None = None
 
-    def run(self, model: Artifact | None, observer: Observer) -> dict[str, Any]:
-        """Train a probe where labels need one and no model brings it, calibrate on the pairs, judge every sample."""
+    def run(self, model: Artifact | None, observer: Observer, shows: bool = False) -> dict[str, Any]:
+        """Train a probe where labels need one and no model brings it, calibrate on the pairs, judge every sample.
+
+        shows: whether to fill a gallery on the way.
+        """
         context = open_context(self.config, read_decoys(self.synthetic), model)
         table = look_at_labels(self.synthetic, self.labels, context=context)
         if model is None:
@@ -81,6 +87,7 @@ class Audit:
         pairs = spread_pairs(self.synthetic, self.images, self.labels)
         context, record = calibrated(context, model, lambda: pairs, self.config.seed)
         observer.say(calibration_sentence(record))
+        self.context, self.gallery = context, Gallery(context) if shows else None
         worst = self._judge_all(context, observer)
         power = power_of(pairs[:: max(1, len(pairs) // POWER_PAIRS)][:POWER_PAIRS], context)
         detects = {name: found["detects"] for name, found in power.items()}
@@ -135,6 +142,8 @@ class Audit:
             self.failures.update({finding.label for finding in findings if finding.verdict == "fail"})
             self.drift.add(findings, pair.sample.origin.key)
             worst.add(pair.sample.key, pair.sample.image, findings)
+            if self.gallery is not None:
+                self.gallery.add(pair.sample.key, pair.sample.image, findings, verdict)
         batch.clear()
 
     def _pair(self, sample: Sample) -> Pair | None:

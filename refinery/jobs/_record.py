@@ -37,6 +37,10 @@ class Record:
     lines: Callable[[], Iterator[Line]]
     parts: dict[str, Any] | None = None
 
+    def context(self) -> CheckContext | None:
+        """What the job's checks were told; None where it checked nothing. Raises DatasetError."""
+        return _context_of(Path("job.json"), self.job)
+
 
 def read_record(out: Path, wants_summary: bool = True) -> Record | None:
     """What refine wrote about this folder; None where it did not make it. Raises DatasetError, OutputError."""

@@ -17,6 +17,7 @@ from refinery.jobs._checking import power_of, with_coverage
 from refinery.jobs._pairs import make_pair
 from refinery.journal import Line, finding_from_json
 from refinery.labels import LabelReader
+from refinery.report.gallery import Gallery
 from refinery.report.worst import Row
 from refinery.sample import VERDICTS, Finding, Pair, Sample, Verdict
 from refinery.work import NOT_FINITE
@@ -26,10 +27,14 @@ PROBLEMS_NAMED = 10
 
 
 class Tally:
-    """Adds the lines of a manifest up, so that an interrupted job sums up like any other."""
+    """Adds the lines of a manifest up, so that an interrupted job sums up like any other.
 
-    def __init__(self, context: CheckContext | None) -> None:
+    gallery: told of every sample that was judged.
+    """
+
+    def __init__(self, context: CheckContext | None, gallery: Gallery | None = None) -> None:
         self.context = context
+        self.gallery = gallery
         self.status: Counter[str] = Counter()
         self.verdicts: Counter[str] = Counter(dict.fromkeys(VERDICTS, 0))
         self.strengths: Counter[float] = Counter()
@@ -63,6 +68,8 @@ class Tally:
         self.failures.update({finding.label for finding in (*findings, *was) if finding.verdict == "fail"})
         self.drift.add(findings, of, was)
         self.worst.add(line["key"], line["image"], was or findings, status=line["status"], strength=line["strength"])
+        if self.gallery is not None:
+            self.gallery.add(line["key"], line["image"], was or findings, verdict, line["status"], line.get("strength"))
         if line["status"] == "softened":
             self.strengths[line["strength"]] += 1
         if first and line["status"] in ("refined", "kept") and len(self.measured) < POWER_PAIRS:
@@ -113,10 +120,16 @@ def commonest_first(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def summarise(
-    lines: Iterator[Line], context: CheckContext | None, pairs: Callable[[Sequence[Sample]], list[Pair]] | None
+    lines: Iterator[Line],
+    context: CheckContext | None,
+    pairs: Callable[[Sequence[Sample]], list[Pair]] | None,
+    gallery: Gallery | None = None,
 ) -> dict[str, Any]:
-    """The summary of a job whose output is complete. pairs: those of some of its samples as they were delivered."""
-    tally = Tally(context)
+    """The summary of a job whose output is complete. pairs: those of some of its samples as they were delivered.
+
+    gallery: told of every sample that was judged.
+    """
+    tally = Tally(context, gallery)
     for line in lines:
         tally.add(line)
     power: Mapping[str, Mapping[str, Any]] = {}
@@ -144,15 +157,14 @@ def write_worst(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         raise OutputError(f"{folder / 'worst.json'}: cannot be written ({error.strerror})") from error
 
 
-def delivered_pairs(samples: Sequence[Sample], source: Source, out: Path, labels: LabelReader) -> list[Pair]:
+def delivered_pairs(samples: Sequence[Sample], source: Source, out: Path, labels: LabelReader) -> Iterator[Pair]:
     """Pairs of samples as they stand in the output folder."""
     wanted = {sample.key for sample in samples}
     refined = source.delivered(out)
-    pairs: list[Pair] = []
     for entry in source.entries():
-        if len(pairs) == len(wanted):
-            break
+        if not wanted:
+            return
         if isinstance(entry, Sample) and entry.key in wanted:
+            wanted.remove(entry.key)
             synthetic, delivered = (each.decode(each.read(entry), entry) for each in (source, refined))
-            pairs.append(make_pair(entry, synthetic, delivered, labels))
-    return pairs
+            yield make_pair(entry, synthetic, delivered, labels)

@@ -25,12 +25,16 @@ from refinery.jobs._audit import Audit
 from refinery.jobs._label_sheet import save_label_sheet
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
+from refinery.jobs._page import draw_read, tolerances_of
 from refinery.jobs._pairs import RefinedImages
 from refinery.jobs._proof import count_delivered
 from refinery.jobs._record import Record, read_object, read_record
+from refinery.jobs._summary import Tally
+from refinery.jobs._variants import in_variants
 from refinery.journal import FOLDER
 from refinery.labels import open_labels
 from refinery.pictures.choice import Choice
+from refinery.report.gallery import Gallery
 from refinery.report.page import write_page
 from refinery.report.picture import labelled_rows, save_png
 from refinery.report.worst import WORST_TITLE, draw_worst
@@ -65,9 +69,21 @@ def inspect(
         found = _inspect_report(path, record, config)
     else:
         found = _inspect_dataset(path, looking)
-    if config.html:
-        write_page(found, Path(config.html), {name: _png(picture) for name, picture in looking.pictures.items()})
-    return found
+    if not config.html:
+        return found
+    pictures = {name: _png(picture) for name, picture in looking.pictures.items()}
+    pictures |= {"grid": Path(found["grid"]).read_bytes()} if found.get("grid") else {}
+    if looking.gallery is not None and looking.gallery.as_json():
+        pictures.pop("worst", None)
+    records = _records_of(path) if found["kind"] == "run" else ()
+    write_page(found | {"path": str(path)}, Path(config.html), pictures, looking.gallery, looking.tolerances, records)
+    return found | {"page": config.html}
+
+
+def _records_of(run: Path) -> Sequence[dict[str, Any]]:
+    from refinery.training.stats import read_stats
+
+    return read_stats(run)
 
 
 def _is_model(path: Path) -> bool:
@@ -77,12 +93,14 @@ def _is_model(path: Path) -> bool:
 
 @dataclasses.dataclass
 class _Looking:
-    """One inspection of a dataset: what was asked for, who watches, and the pictures drawn so far."""
+    """One inspection of a dataset: what was asked for, who watches, and what was drawn so far for the page."""
 
     config: InspectConfig
     observer: Observer
     overrides: Mapping[str, LabelOverride]
     pictures: dict[str, Image.Image] = dataclasses.field(default_factory=dict)
+    gallery: Gallery | None = None
+    tolerances: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def _two_paths(config: InspectConfig) -> InspectConfig:
@@ -257,15 +275,34 @@ def _verdicts_of(record: Record | None, looking: _Looking, refined: Source, synt
     """Verdicts and drift: refine's own if it made the dataset and nobody asks for an audit; else measured now."""
     config = looking.config
     if record and record.summary is not None and not config.synthetic:
+        if config.html and synthetic is not None:
+            _look_through(record, looking, refined, synthetic)
         return _remembered(record.summary, record.picture, looking)
     if synthetic is None:
         return {}
     labels = open_labels(synthetic, looking.overrides)
     audit = Audit(synthetic, refined, labels, config, record.job if record else None)
-    found = audit.run(artifacts.load(config.model) if config.model else None, looking.observer)
+    model = artifacts.load(config.model) if config.model else None
+    found = audit.run(model, looking.observer, shows=bool(config.html))
+    if audit.gallery is not None:
+        draw_read(audit.gallery, audit.expected, audit.images, labels)
+        looking.gallery, looking.tolerances = audit.gallery, tolerances_of(found["drift"], audit.context)
     if rows := audit.rows(found["worst"]):
         looking.pictures["worst"] = draw_worst(rows, WORST_TITLE)
     return found
+
+
+def _look_through(record: Record, looking: _Looking, refined: Source, synthetic: Source) -> None:
+    """Choose samples for the page from the lines that refine wrote, and draw them."""
+    if (context := record.context()) is None or record.summary is None:
+        return
+    tally = Tally(context, Gallery(context))
+    for line in record.lines():
+        tally.add(line)
+    assert tally.gallery is not None
+    expected = in_variants(synthetic, refined, record.job)
+    draw_read(tally.gallery, expected, RefinedImages(refined), open_labels(synthetic, looking.overrides))
+    looking.gallery, looking.tolerances = tally.gallery, tolerances_of(record.summary["drift"], context)
 
 
 def _remembered(kept: dict[str, Any], picture: Path | None, looking: _Looking) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from refinery.jobs._ends import PIPE, open_input, open_output, open_sink, requir
 from refinery.jobs._label_sheet import save_label_sheet
 from refinery.jobs._labels import LabelTable, look_at_labels, require_known
 from refinery.jobs._observer import Observer, Progress, Silent
+from refinery.jobs._page import draw_refined, write_job_page
 from refinery.jobs._pairs import pairs_of, read_decoys, refined_pairs
 from refinery.jobs._proof import prove_output
 from refinery.jobs._range import require_range
@@ -43,7 +44,9 @@ from refinery.labels import open_labels
 from refinery.pictures.choice import Choice
 from refinery.pipeline import Way, chunk_size, past_finished_files, refine_dataset, streams_for
 from refinery.processor import cores
+from refinery.report.gallery import Gallery
 from refinery.report.label_sheet import SHEET
+from refinery.report.page import REPORT
 from refinery.report.picture import save_png
 from refinery.report.text import breakdown_sentences
 from refinery.report.worst import ROWS, WORST, WORST_TITLE, draw_worst
@@ -135,7 +138,8 @@ def _result(
     config: RefineConfig, summary: dict[str, Any], journal: Journal, about: dict[str, Any], shard: Shard | None
 ) -> dict[str, Any]:
     """What `refinery refine --json` prints; of a pipe without a report there are no files to name."""
-    kept, picture, sheet = _keeps(config), journal.folder / WORST, journal.folder / SHEET
+    kept, folder = _keeps(config), journal.folder
+    picture, sheet, page = folder / WORST, folder / SHEET, folder / REPORT
     return {
         **summary,
         "variants": config.variants,
@@ -146,6 +150,7 @@ def _result(
         "manifest": str(journal.manifest) if kept else None,
         "worst_picture": str(picture) if kept and picture.exists() else None,
         "label_picture": str(sheet) if kept and sheet.exists() else None,
+        "page": str(page) if kept and page.exists() else None,
     }
 
 
@@ -256,10 +261,16 @@ class Stream:
         if self.is_local:
             prove_output(source, journal, self.log, options.workers)
         pairs = partial(self._delivered_pairs, is_local=sink.is_local) if options.labels is not None else None
-        summary = summarise(journal.lines(), options.context, pairs)
+        gallery = Gallery(options.context)
+        summary = summarise(journal.lines(), options.context, pairs, gallery)
         summary["not_carried"] = not_carried
         _draw_worst(summary["worst"], source, self.session, options, journal)
         write_worst(journal.folder, summary["worst"])
+        if options.labels is not None:
+            remake = partial(pairs_of, source=source, session=self.session, options=options)
+            deliver = partial(delivered_pairs, source=source, out=journal.out, labels=options.labels)
+            draw_refined(gallery, source, sink.is_local, deliver, remake)
+        write_job_page(journal.folder, journal.job["source"], summary, gallery, options.context)
         self.look.note_labels()
         self.log.flush()
         journal.write_summary(summary)
@@ -269,7 +280,7 @@ class Stream:
         """Pairs as they were delivered; of what went elsewhere, what can be had: the beginning, refined once more."""
         assert self.options.labels is not None
         if is_local:
-            return delivered_pairs(samples, self.source, self.journal.out, self.options.labels)
+            return list(delivered_pairs(samples, self.source, self.journal.out, self.options.labels))
         first = (entry for entry in self.source.entries() if isinstance(entry, Sample))
         return pairs_of(islice(first, len(samples)), self.source, self.session, self.options)
 

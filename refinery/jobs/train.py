@@ -22,6 +22,7 @@ from refinery.jobs._judge import Judges, make_judges
 from refinery.jobs._label_sheet import save_label_sheet
 from refinery.jobs._labels import look_at_labels
 from refinery.jobs._observer import Observer, Silent
+from refinery.jobs._page import write_run_page
 from refinery.jobs._rehearsal import TOLERANCE, rehearse
 from refinery.jobs._resume import Before, absolute, fixed_settings, found_again, look_back, paths_of
 from refinery.jobs._train_data import TrainingData, load_data
@@ -372,6 +373,7 @@ def _finish(folder: Any, outcome: Any, judges: Judges) -> dict[str, Any]:
     """Export the best checkpoint with what judges its labels, and write the summary."""
     from refinery.artifact import MODEL_FILE, write_manifest
     from refinery.onnx_export import export_checkpoint
+    from refinery.training.stats import read_stats
 
     manifest = export_checkpoint(folder.best, folder.artifact, MODEL_FILE, TOLERANCE, judges.probe)
     write_manifest(folder.artifact, dataclasses.replace(manifest, check_thresholds=judges.thresholds))
@@ -388,5 +390,6 @@ def _finish(folder: Any, outcome: Any, judges: Judges) -> dict[str, Any]:
         "failed": outcome.best["failed"],
         "budget": outcome.best.get("held_out_budget", {}),
     }
+    page = write_run_page(folder.path, summary, read_stats(folder.path))
     folder.write_summary(summary)
-    return summary
+    return summary | {"page": str(page)}

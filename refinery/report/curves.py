@@ -23,17 +23,18 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 960, 240, 64, 34, 28
 
 def draw_curves(records: Sequence[dict[str, Any]]) -> Image.Image:
     """One panel for each kind of number that the records of stats.jsonl hold."""
-    panels = [(title, series) for title, series in _panels(records) if any(series.values())]
-    picture = Image.new("RGB", (_WIDTH, _HEIGHT * max(1, len(panels))), _PAPER)
-    for row, (title, series) in enumerate(panels):
+    shown = panels(records)
+    picture = Image.new("RGB", (_WIDTH, _HEIGHT * max(1, len(shown))), _PAPER)
+    for row, (title, series) in enumerate(shown):
         _draw_panel(ImageDraw.Draw(picture), row * _HEIGHT, title, series)
     return picture
 
 
-def _panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
+def panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
+    """Title and lines of each kind of number that the records hold."""
     opponents = ("refiner_adversarial", "discriminator", "rotation_refined", "rotation_real", "gradient_penalty")
     held_by = ("reconstruction", "regularization", "label_consistency", "shift", "shading", "change")
-    return [
+    titled = [
         ("losses of the two opponents", _series(records, opponents)),
         ("what holds the refiner, and its change", _series(records, held_by)),
         (
@@ -45,6 +46,7 @@ def _panels(records: Sequence[dict[str, Any]]) -> list[tuple[str, Series]]:
         ("drift of held-out labels", _drift(records)),
         ("distance to the real images, synthetic = 1", _realism(records)),
     ]
+    return [(title, series) for title, series in titled if any(series.values())]
 
 
 def _budget(records: Sequence[dict[str, Any]]) -> Series:

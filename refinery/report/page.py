@@ -1,77 +1,137 @@
-"""One self-contained HTML page: what inspect found out, as tables, with its pictures inside. Loads and runs nothing."""
+"""The report as one HTML file that loads nothing: sentences, charts, tables, and a gallery of samples."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refinery.errors import OutputError
-from refinery.report.text import count_verdicts, inspect_text, power_rows
+from refinery.report.charts import Chart, curve_panel, drift_histogram, realism_bars, verdict_bar
+from refinery.report.curves import panels
+from refinery.report.gallery import Gallery, shortened
+from refinery.report.summary import summary_sentences
+from refinery.report.text import count_verdicts, inspect_text, power_rows, realism_verdict
+from refinery.report.utility import utility_table
 
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse;margin:.5rem 0 1.5rem}h2{margin:2rem 0 .3rem;font-size:1.15rem}"
-    "th{text-align:left;font-weight:600;padding:.15rem 1.2rem .15rem 0;vertical-align:top;white-space:nowrap}"
-    "td{padding:.15rem 1.2rem .15rem 0;font-variant-numeric:tabular-nums}"
-    "thead th{border-bottom:1px solid #bbb}tbody tr:nth-child(even){background:#f6f6f6}"
-    "img{max-width:100%;image-rendering:pixelated;margin-top:1rem}"
-)
-_TITLES = {"picture": "Before and after", "worst": "Worst samples", "curves": "Curves", "grid": "Last grid"}
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-IN_TABLES = ("label ", "power", "worst", "picture")
-"""Lines of the text whose content stands in the page's own tables and pictures."""
+REPORT = "report.html"
+IN_CHARTS = ("label ", "power", "worst", "picture", "report", "realism", "advice", "utility", "curves", "last grid")
+"""Lines of the text whose content stands in the page's own tables, charts and pictures."""
+SHOWN_LABELS = 60
+"""Labels that have a row and a chart; of a dataset with more of them the rest is counted."""
+LONGEST_TEXT = 1000
+"""Characters of one text; the rest is cut off, which is said."""
+PICTURE_BYTES = 4_000_000
+"""A picture beyond this is left out and named."""
+_TITLES = {"picture": "Before and after", "worst": "Worst samples", "grid": "Last grid"}
 
 
-def write_page(found: dict[str, Any], path: Path, pictures: Mapping[str, bytes] | None = None) -> None:
-    """Write the page for inspect's result. pictures: PNG files by name; those of a run are read. Raises OutputError."""
-    shown = dict(pictures or {})
-    shown |= {key: Path(found[key]).read_bytes() for key in ("curves", "grid") if found.get(key)}
-    tables = [*_verdict_tables(found)]
-    left_out = IN_TABLES if tables else ("picture",)
-    rows = "\n".join(_row(line) for line in inspect_text(found).splitlines() if not line.startswith(left_out))
-    parts = [f"<table>\n{rows}\n</table>", *tables, *map(_picture, shown.items())]
-    html = (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>refinery</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n<h1>refinery inspect</h1>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
+def write_page(
+    found: Mapping[str, Any],
+    path: Path,
+    pictures: Mapping[str, bytes] | None = None,
+    gallery: Gallery | None = None,
+    tolerances: Mapping[str, float] | None = None,
+    records: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Write the page for the result of inspect, refine or train; the same result gives the same bytes.
+
+    pictures: PNG files by name. gallery: of samples of the dataset. tolerances: by label, in its unit. records: of a
+    run's stats.jsonl. Raises OutputError.
+    """
+    page = _environment().get_template("page.html")
+    html = page.render(
+        title=_title(found),
+        sentences=summary_sentences(found),
+        facts=_facts(found),
+        verdicts=_verdicts(found),
+        drift=_drift(found, tolerances or {}),
+        left_out_labels=max(0, len(_drift_of(found)) - SHOWN_LABELS),
+        power=[*power_rows(found.get("power") or {}).items()][:SHOWN_LABELS],
+        realism=_realism(found),
+        utility=_utility(found),
+        curves=[curve_panel(title, series) for title, series in panels(records)],
+        gallery=gallery.as_json() if gallery else None,
+        pictures=[_picture(name, data) for name, data in (pictures or {}).items()],
+        worst=[_worst_cells(entry) for entry in found.get("worst") or ()],
+        **_inlined(),
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: the page cannot be written ({error.strerror})") from error
+    _write_whole(path, html.encode("utf-8", "replace"))
 
 
-def _row(line: str) -> str:
-    """A line of text, whose first 11 characters name it."""
-    return f"<tr><th>{escape(line[:11].strip())}</th><td>{escape(line[11:])}</td></tr>"
+@cache
+def _environment() -> Environment:
+    """Templates that escape everything and cut every text that is too long to be read."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-
-def _verdict_tables(found: Mapping[str, Any]) -> Iterable[str]:
-    """Verdicts of samples and labels, drift, power and the worst samples, where an audit or a refine job found any."""
-    drift: Mapping[str, Mapping[str, Any]] = found.get("drift") or {}
-    if "verdicts" not in found or not drift:
-        return
-    counts = {"samples": count_verdicts(found["verdicts"])} | {name: d["verdicts"] for name, d in drift.items()}
-    kinds = ("pass", "fail", "abstain", "not_checkable")
-    yield "<h2>Verdicts</h2>" + _table(
-        ("", *(kind.replace("_", " ") for kind in kinds)),
-        [(name, *(f"{verdicts.get(kind, 0):,}" for kind in kinds)) for name, verdicts in counts.items()],
+    return Environment(
+        loader=PackageLoader("refinery.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: shortened(value, LONGEST_TEXT) if type(value) is str else value,
     )
-    yield "<h2>Drift</h2>" + _table(
-        ("label", "unit", "median", "95%", "mean", "interval", "IoU", "failed", "interval", "judged"),
-        [_drift_cells(name, d) for name, d in drift.items()],
-    )
-    if found.get("power"):
-        yield "<h2>Power</h2>" + _table(("label", ""), [*power_rows(found["power"]).items()])
-    if found.get("worst"):
-        yield "<h2>Worst samples</h2>" + _table(
-            ("sample", "label", "verdict", "drift", "at least", "unit", ""), [_worst_cells(e) for e in found["worst"]]
-        )
+
+
+@cache
+def _inlined() -> dict[str, str]:
+    """The page's style and script with the hashes by which its policy lets them, and nothing else, be used."""
+    shown: dict[str, str] = {}
+    for name, file in (("style", "page.css"), ("script", "page.js")):
+        text = "\n" + resources.files("refinery.report").joinpath("templates", file).read_text(encoding="utf-8")
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+        shown |= {name: text, f"{name}_hash": f"'sha256-{digest}'"}
+    return shown
+
+
+def _title(found: Mapping[str, Any]) -> str:
+    path = found.get("path") or found.get("run") or found.get("source") or found.get("model") or ""
+    return Path(str(path)).name
+
+
+def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The lines of the text that no chart shows; their first 11 characters name them."""
+    left_out = IN_CHARTS if _drift_of(found) else ("picture",)
+    rows: list[tuple[str, str]] = []
+    is_kept = True
+    for line in inspect_text(found).splitlines():
+        name = line[:11].strip()
+        is_kept = not line.startswith(left_out) if name else is_kept  # without a name it goes on with the one before
+        rows += [(name, line[11:].strip())] if is_kept and line[11:].strip() else []
+    return rows
+
+
+def _drift_of(found: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    summary = found.get("summary") if found["kind"] == "run" else found
+    return (summary or {}).get("drift") or {}
+
+
+def _verdicts(found: Mapping[str, Any]) -> list[tuple[Chart, Mapping[str, int]]]:
+    """Of samples and of each label the bar and the counts."""
+    drift = _drift_of(found)
+    if "verdicts" not in found and not drift:
+        return []
+    counts = {"samples": count_verdicts(found["verdicts"])} if "verdicts" in found else {}
+    counts |= {name: d["verdicts"] for name, d in [*drift.items()][:SHOWN_LABELS] if "verdicts" in d}
+    return [(verdict_bar(name, verdicts), verdicts) for name, verdicts in counts.items()]
+
+
+def _drift(found: Mapping[str, Any], tolerances: Mapping[str, float]) -> list[tuple[Chart | None, tuple[str, ...]]]:
+    """Of each label the histogram, where it was measured in a unit, and its numbers."""
+    rows: list[tuple[Chart | None, tuple[str, ...]]] = []
+    for name, d in [*_drift_of(found).items()][:SHOWN_LABELS]:
+        drawn = d.get("histogram") and d["unit"] != "flip"
+        chart = drift_histogram(name, d, tolerances.get(name), d.get("power")) if drawn else None
+        rows.append((chart, _drift_cells(name, d)))
+    return rows
 
 
 def _drift_cells(name: str, d: Mapping[str, Any]) -> tuple[str, ...]:
@@ -79,27 +139,37 @@ def _drift_cells(name: str, d: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         name,
         d["unit"],
-        *(_number(d[key]) for key in ("median", "p95", "mean")),
-        _between(d["ci95"], ".2f"),
+        *(_number(d.get(key)) for key in ("median", "p95", "mean")),
+        _between(d.get("ci95"), ".2f"),
         _number(d.get("iou")),
         share,
         _between(d.get("failed_ci95"), ".1%"),
-        f"{d['coverage']:.0%}",
+        f"{d['coverage']:.0%}" if "coverage" in d else "",
     )
+
+
+def _realism(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A chart a measure, and what they mean."""
+    summary = found.get("summary") if found["kind"] == "run" else found
+    measures = (summary or {}).get("realism")
+    if not measures:
+        return None
+    return {"charts": [realism_bars(name, m) for name, m in measures.items()], "verdict": realism_verdict(measures)}
+
+
+def _utility(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    if "utility" not in found:
+        return None
+    utility = found["utility"]
+    head, rows = utility_table(utility)
+    return {"head": head, "rows": rows, "advice": utility["recommendation"], "photos": utility["photos"]}
 
 
 def _worst_cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
     label = f"{entry['label']}[{entry['item']}]" if entry["item"] else entry["label"]
     verdict = entry["verdict"].replace("_", " ")
-    return (
-        entry["key"],
-        label,
-        verdict,
-        _number(entry["drift"]),
-        _number(entry["lower"]),
-        entry["unit"],
-        entry["reason"],
-    )
+    numbers = (_number(entry["drift"]), _number(entry["lower"]))
+    return (entry["key"], label, verdict, *numbers, entry["unit"], entry["reason"])
 
 
 def _number(value: float | None) -> str:
@@ -110,13 +180,17 @@ def _between(interval: Sequence[float] | None, form: str) -> str:
     return "" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    first = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{first}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+def _picture(name: str, data: bytes) -> tuple[str, str | None]:
+    """Title and base64 of a picture; None for one that is too large."""
+    encoded = base64.b64encode(data).decode("ascii") if len(data) <= PICTURE_BYTES else None
+    return _TITLES.get(name, name), encoded
 
 
-def _picture(named: tuple[str, bytes]) -> str:
-    name, data = named
-    title = escape(_TITLES.get(name, name))
-    return f'<h2>{title}</h2>\n<img alt="{title}" src="data:image/png;base64,{base64.b64encode(data).decode("ascii")}">'
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: the page cannot be written ({error.strerror})") from error

@@ -28,7 +28,8 @@ def train_text(result: Mapping[str, Any]) -> str:
     drift = {name: {**d, "not_checkable_reason": UNPROBED} for name, d in result["drift"].items()}
     lines += [*_label_lines(drift), *_power_lines(result.get("power", {}))]
     lines += _realism_lines(result["realism"])
-    return "\n".join([*lines, f"           {realism_verdict(result['realism'])}"])
+    lines.append(f"           {realism_verdict(result['realism'])}")
+    return "\n".join([*lines, *_page_lines(result)])
 
 
 def refine_text(result: Mapping[str, Any]) -> str:
@@ -46,6 +47,7 @@ def refine_text(result: Mapping[str, Any]) -> str:
     lines += _power_lines(result.get("power", {}))
     if result.get("worst_picture"):
         lines.append(f"worst      {result['worst_picture']}")
+    lines += _page_lines(result)
     if result["rejected"] or result["verdicts"]["fail"] or result.get("softened"):
         manifest = result.get("manifest", f"{result['out']}/.refinery/manifest.jsonl")
         lines.append(f"see        {manifest} for each of them" if manifest else "see        --report DIR names them")
@@ -194,7 +196,12 @@ def realism_rows(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def inspect_text(found: Mapping[str, Any]) -> str:
     """What inspect found out, for people."""
     writers = {"run": _run_lines, "artifact": _artifact_lines, "report": _report_lines}
-    return "\n".join(writers.get(found["kind"], _dataset_lines)(found))
+    return "\n".join([*writers.get(found["kind"], _dataset_lines)(found), *_page_lines(found)])
+
+
+def _page_lines(found: Mapping[str, Any]) -> list[str]:
+    """Where the HTML page lies, if there is one."""
+    return [f"page       {found['page']}"] if found.get("page") else []
 
 
 def _report_lines(found: Mapping[str, Any]) -> list[str]:

@@ -18,9 +18,7 @@ def utility_lines(found: Mapping[str, Any]) -> list[str]:
         f"utility    {found['photos']:,} photos of {found['real']}{by}; each line: {students['seeds']} models of "
         f"{students['steps']:,} steps, mean and 95% interval",
     ]
-    columns = list(units)[:SHOWN_LABELS] if len(units) <= SHOWN_LABELS else []
-    head = [_head(name, units[name]) for name in columns] + (["score"] if len(units) > 1 else [])
-    rows = {arm: _cells(entry, columns, len(units) > 1) for arm, entry in found["arms"].items()}
+    head, rows = utility_table(found)
     wide = [max(map(len, column)) for column in zip(head, *rows.values(), strict=True)]
     names = max(map(len, rows))
     for name, cells in {"": head, **rows}.items():
@@ -31,6 +29,14 @@ def utility_lines(found: Mapping[str, Any]) -> list[str]:
     lines += [f"left out   {line}" for line in found["left_out"]]
     lines += [f"note       {line}" for line in found["notes"]]
     return [*lines, f"advice     {found['recommendation']}"]
+
+
+def utility_table(found: Mapping[str, Any]) -> tuple[list[str], dict[str, list[str]]]:
+    """Names of the columns, and the cells of each arm: a column a label, up to four of them, and their score."""
+    units = found["labels"]
+    columns = list(units) if len(units) <= SHOWN_LABELS else []
+    head = [_head(name, units[name]) for name in columns] + (["score"] if len(units) > 1 else [])
+    return head, {arm: _cells(entry, columns, len(units) > 1) for arm, entry in found["arms"].items()}
 
 
 def _head(name: str, unit: str) -> str:
