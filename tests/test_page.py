@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from pages import HOSTILE, filled, findings_of, pair_of, result_of
 from stream import refine, refine_json, write_refiner, write_scenes
+from tiny import SIMGAN, train_config
 
 from refinery.checks import CheckContext
+from refinery.errors import OutputError
+from refinery.jobs.train import train
 from refinery.report.charts import curve_panel, drift_histogram, realism_bars, verdict_bar
 from refinery.report.gallery import COUNT, WINDOW_HW, Gallery
 from refinery.report.page import write_page
@@ -108,6 +111,7 @@ def test_odd_and_huge_strings_are_shown_and_cut(tmp_path, text):
     assert "49" not in unescape(" ".join(page.texts)).split()
 
 
+@pytest.mark.slow
 def test_a_page_of_100_000_samples_stays_below_its_limit(tmp_path):
     page = page_of(tmp_path / "page.html", result_of(100_000), None, filled(100_000, size_hw=(800, 1200)))
     assert (tmp_path / "page.html").stat().st_size < LIMIT_BYTES
@@ -238,6 +242,22 @@ def test_refine_writes_its_page_and_says_where(tmp_path):
     assert {sample["key"] for sample in shown} == {f"{number:04d}" for number in range(12)}
     assert all(sample["synthetic"] != sample["refined"] for sample in shown)
     assert f"page       {page}" in refine(source, tmp_path / "out", model).output
+
+
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"the page cannot be written.*run the same command again"):
+        write_page(result_of(5), tmp_path / "file" / "page.html")
+
+
+@pytest.mark.slow
+def test_train_writes_its_page_into_the_run_folder(tmp_path):
+    result = train(train_config(tmp_path, "run"), SIMGAN)
+    page = Path(result["page"])
+    assert page == Path(result["run"]) / "report.html"
+    reading = Reading(page.read_text(encoding="utf-8"))
+    assert {"losses of the two opponents", "Last grid", "Realism"} <= set(reading.texts)
+    assert any(text.startswith("After ") and "was the best one." in text for text in reading.texts)
 
 
 def test_samples_that_were_softened_are_shown_as_the_refiner_made_them(tmp_path):

@@ -193,4 +193,6 @@ def _write_whole(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: the page cannot be written ({error.strerror})") from error
+        raise OutputError(
+            f"{path}: the page cannot be written ({error.strerror}); make room there and run the same command again"
+        ) from error

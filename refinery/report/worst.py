@@ -186,11 +186,10 @@ def _mask_edges(mask: NDArray[np.bool_]) -> Lines:
     for axis in (0, 1):
         edges = np.diff(padded, axis=axis) != 0
         rows = edges[:, 1:-1] if axis == 0 else edges[1:-1].T
-        for at, row in enumerate(rows):
-            ends = np.flatnonzero(np.diff(np.pad(row, 1).astype(np.int8)))
-            for start, end in zip(ends[::2], ends[1::2], strict=True):
-                run = np.array([(start - 0.5, at - 0.5), (end - 0.5, at - 0.5)])
-                lines.append(run if axis == 0 else run[:, ::-1])
+        ends = np.diff(np.pad(rows, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+        (at, start), (_, end) = np.nonzero(ends == 1), np.nonzero(ends == -1)
+        runs = np.stack((np.stack((start, at), axis=1), np.stack((end, at), axis=1)), axis=1) - 0.5
+        lines += [*(runs if axis == 0 else runs[:, :, ::-1])]
     return lines
 
 
