@@ -200,7 +200,7 @@ def test_what_cannot_be_written_at_the_end_is_told_before_the_first_step(tmp_pat
 def test_nothing_of_the_rehearsal_stays(tmp_path):
     config = train_config(tmp_path, **QUICK)
     train(config, SIMGAN, observer=Recorder(stop_at=1))
-    expected = {"checkpoints", "config.toml", "contents.jsonl", "samples", "stats.jsonl"}
+    expected = {"checkpoints", "config.toml", "contents.jsonl", "labels.png", "samples", "stats.jsonl"}
     assert names_in(Path(config.out)) == expected
 
 

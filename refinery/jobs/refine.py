@@ -103,12 +103,12 @@ def refine(
     identity = _identity(config, source, model, session, overrides or {}, mark, shard, part)
     is_local = config.out != PIPE and not is_address(config.out)
     with working_folder(config) as out, Journal(out, identity, shard) as journal, StampLog(journal.folder) as log:
-        if reader is not None and labels is not None and _keeps(config) and not source.endless:
-            save_label_sheet(source, reader, labels, journal.folder / SHEET, observer)
         started, look = time.monotonic(), LookBack(own, source, journal, log, reader, config, is_local, observer)
         begun = look.compare()
         before = begun.samples if begun.compared else _count_lines(journal)
         if begun.finished is None or source.endless or begun.finished["samples"] != total:
+            if reader is not None and labels is not None and _keeps(config) and not source.endless:
+                save_label_sheet(source, reader, labels, journal.folder / SHEET, observer)
             options = _calibrate(options, config, source, model, session, journal, log, observer)
             sink_of = partial(open_sink, config=config, journal=journal, store=store)
             whole_source = with_variants(source, config.variants, mark)

@@ -26,6 +26,8 @@ _FINE = 3
 _LONGEST_ARROW_PX = 110
 _EXAGGERATIONS = (20, 10, 5, 2, 1)
 _MIN_CROP_PX = 48
+_FAR_PX = 1e6
+"""Beyond it lies nothing that could be drawn."""
 
 Box = tuple[int, int, int, int]
 Lines = list[NDArray[np.float64]]
@@ -156,7 +158,7 @@ def outline(label: Label | None) -> Lines:
     if label.type in ("instance_mask", "semantic_mask"):
         return _mask_edges(np.asarray(value, dtype=bool))
     points = np.asarray(value, dtype=np.float64)
-    if not np.isfinite(points).all():
+    if not (np.abs(points) < _FAR_PX).all() or not label.extent_px < _FAR_PX:
         return []
     if label.type == "keypoint":
         return _cross(points.reshape(2), label.extent_px)
