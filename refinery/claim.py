@@ -131,7 +131,7 @@ def _require_one_job(out: Path, other: Shard, path: Path, job: Job, shard: Shard
 
 
 def _is_untouched(out: Path, folder: Path) -> bool:
-    """Whether nothing stands here yet but the name of a job that never began: another one may take its place."""
+    """True if nothing stands here yet but the name of a job that never began: another one may take its place."""
     manifest = folder / "manifest.jsonl"
     begun = (manifest.exists() and manifest.stat().st_size) or (folder / "summary.json").exists()
     return not begun and not (folder / "spool").exists() and {path.name for path in out.iterdir()} == {FOLDER}
@@ -164,7 +164,7 @@ def _lock(folder: Path, taken: str, locks: list[IO[bytes]], shared: bool = False
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether no process holds the folder's lock."""
+    """True if no process holds the folder's lock."""
     locks: list[IO[bytes]] = []
     try:
         _lock(folder, "", locks)

@@ -132,7 +132,7 @@ class TrainConfig:
 
     @property
     def is_tiny(self) -> bool:
-        """Whether it is a try, for which what is done once would take longer than all the steps."""
+        """True if it is a try, for which what is done once would take longer than all the steps."""
         return 0 < self.steps < TINY_STEPS
 
 

@@ -136,7 +136,7 @@ def survey(source: Source, limit: int = LOOKED_AT) -> Survey:
 
 
 def split(key: str, fraction: float, seed: int = 0) -> bool:
-    """Whether a sample falls into the held-out part, which has about `fraction` of all keys.
+    """True if a sample falls into the held-out part, which has about `fraction` of all keys.
 
     Depends on key, fraction and seed only, so it is the same whatever else the dataset holds; a larger fraction holds
     out everything that a smaller one does.

@@ -28,7 +28,7 @@ SAMPLED = 64
 
 
 def is_sampled(key: str) -> bool:
-    """Whether a sample is one of those whose encoded image is looked at: the same ones in every run."""
+    """True if a sample is one of those whose encoded image is looked at: the same ones in every run."""
     return zlib.crc32(key.encode("utf-8", "surrogateescape")) % SAMPLED == 0
 
 
@@ -112,7 +112,7 @@ class Delivery:
         return "the refined image was encoded to the bytes of its source; convert it to another format first"
 
     def _reads_back(self, work: Work, refined: bytes) -> bool:
-        """Whether an encoded image decodes to what it was made of: to the level where the format keeps levels."""
+        """True if an encoded image decodes to what it was made of: to the level where the format keeps levels."""
         assert work.decoded is not None
         try:
             read = self.source.decode(refined, work.sample)

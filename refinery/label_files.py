@@ -280,7 +280,7 @@ def _open_all(source: Source, paths: Iterable[str]) -> tuple[list[ImageIndex], l
 
 
 def _names_images(source: Source, path: str) -> bool:
-    """Whether a file may hold labels of images: a table, or one that speaks of image files."""
+    """True if a file may hold labels of images: a table, or one that speaks of image files."""
     if not path.lower().endswith((".json", ".xml")):
         return True
     data = source.read_file(path).lower()

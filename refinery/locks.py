@@ -39,7 +39,7 @@ def hold(path: Path, taken: str, locks: list[IO[bytes]], shared: bool = False) -
 
 
 def _is_there(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file is the one that has this path now."""
+    """True if an open file is the one that has this path now."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

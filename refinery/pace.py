@@ -81,11 +81,11 @@ class Pace(Generic[Item]):
         return max(0.0, 1 - (self._cpu_last - self._cpu_begun) / (self._cores * self._seconds()))
 
     def pays(self) -> bool:
-        """Whether a trial of the first way is over, cores were idle in it, and enough is left to try another one."""
+        """True if a trial of the first way is over, cores were idle in it, and enough is left to try another one."""
         return self._seconds() >= TRIAL_S and self.left > PAYS_S * self.now() and self.idle() >= IDLE
 
     def is_slower(self) -> bool:
-        """Whether a trial of this way is over and showed it slower than the one before."""
+        """True if a trial of this way is over and showed it slower than the one before."""
         return self._seconds() >= TRIAL_S and self.now() < self.rate
 
     def _seconds(self) -> float:

@@ -153,7 +153,7 @@ def _started(pace: Pace[ChunkItem], delivery: Delivery, session: Session, way: W
 
 
 def _may_share(delivery: Delivery, session: Session, way: Way) -> bool:
-    """Whether worker processes can share this job.
+    """True if worker processes can share this job.
 
     They can where every file is one of its own in a folder, the model runs on the CPU, and there is memory for them.
     """

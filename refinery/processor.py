@@ -53,7 +53,7 @@ def limit_threads() -> None:
 
 
 def is_slow_in_bf16(about: str | None = None) -> bool:
-    """Whether the CPU's bf16 instructions are slower than its fp32 ones: Intel's, unless it has AMX.
+    """True if the CPU's bf16 instructions are slower than its fp32 ones: Intel's, unless it has AMX.
 
     Virtual machines may hide AMX. Measured on such a one: docs/dependencies.md.
     about: what /proc/cpuinfo says, read by default; where there is none, as on Windows, the answer is False.

@@ -40,7 +40,7 @@ def soften(works: Sequence[Work], context: CheckContext) -> None:
 
 
 def holds(findings: Sequence[Finding], before: Sequence[Finding]) -> bool:
-    """Whether a blend may be delivered: no label fails, and each that failed before it passes.
+    """True if a blend may be delivered: no label fails, and each that failed before it passes.
 
     Doubt does not clear a label that is known to have moved: half a ghost of it is what makes a check abstain. Nor does
     a label clear itself that no check can judge unless it is gone.

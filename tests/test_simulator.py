@@ -83,7 +83,7 @@ def running(part: str) -> list[str]:
 
 
 def gone(part: str) -> bool:
-    """Whether no such process is left, or soon not: what was killed is cleared away by the system."""
+    """True if no such process is left, or soon not: what was killed is cleared away by the system."""
     patience = time.monotonic() + 10
     while running(part) and time.monotonic() < patience:
         time.sleep(0.05)

@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def stand_ins_work() -> bool:
-    """Whether stand-ins can be made here, and are needed."""
+    """True if stand-ins can be made here, and are needed."""
     linux = sys.platform == "linux" and platform.machine() == "x86_64"
     return linux and all(shutil.which(tool) for tool in ("gcc", "readelf", "ldconfig"))
 

@@ -110,7 +110,7 @@ SAMPLE_EDITS: Mapping[str, Callable[[Image], Image]] = {
 
 
 def applies(kind: Kind, name: str) -> bool:
-    """Whether this kind of scene can be edited so."""
+    """True if this kind of scene can be edited so."""
     how = EDITS[name].how
     return how in kind.edits or how in FLOWS or how == OCCLUDE or how in SAMPLE_EDITS
 

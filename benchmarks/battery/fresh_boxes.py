@@ -112,7 +112,7 @@ def sides_of(rng: np.random.Generator, shape: str) -> tuple[float, float, float]
 
 
 def clear(box: Points, taken: list[Points]) -> bool:
-    """Whether a box keeps away from the frame's edge and from other boxes."""
+    """True if a box keeps away from the frame's edge and from other boxes."""
     inside = (box[:2] >= MARGIN_PX).all() and (box[2:] <= np.array(SIZE_HW[::-1]) - 1 - MARGIN_PX).all()
     return bool(inside) and all((np.maximum(box[:2] - o[2:], o[:2] - box[2:])).max() > GAP_PX for o in taken)
 

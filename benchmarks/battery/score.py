@@ -46,7 +46,7 @@ class Tally:
 
 
 def is_judged(finding: Finding) -> bool:
-    """Whether it was measured: with no tolerance at all, a label that stayed is never a `pass`, but has a drift."""
+    """True if it was measured: with no tolerance at all, a label that stayed is never a `pass`, but has a drift."""
     return finding.verdict in ("pass", "fail") or (finding.verdict == "abstain" and finding.drift is not None)
 
 

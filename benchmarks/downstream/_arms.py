@@ -115,7 +115,7 @@ class Students:
                 shutil.rmtree(self.stages.work / "students" / name, ignore_errors=True)
 
     def same_as_one_variant(self, spec: Spec) -> bool:
-        """Whether an arm of several variants has one only, as its mixed arm with one does."""
+        """True if an arm of several variants has one only, as its mixed arm with one does."""
         return spec.many and spec.mixed and self.stages.variants(spec.kind) == 1
 
     def _turns(self, name: str, spec: Spec) -> Iterator[tuple[Arm, NDArray[np.intp]]]:

@@ -120,7 +120,7 @@ def read_suffixes() -> frozenset[str]:
 
 
 def may_be_shared(path: str) -> bool:
-    """Whether a file may be about many images, by its name."""
+    """True if a file may be about many images, by its name."""
     return path.lower().endswith(SHARED_SUFFIXES) or PurePosixPath(path).name == virtual_kitti.SHARED_NAME
 
 

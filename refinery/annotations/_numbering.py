@@ -40,7 +40,7 @@ def merged(files: Iterable[Sequence[Label]]) -> tuple[Label, ...]:
 
 
 def _counted(file: Sequence[Label]) -> bool:
-    """Whether no name of a file has an item twice: then its labels stay as they are."""
+    """True if no name of a file has an item twice: then its labels stay as they are."""
     return len({(label.name, label.item) for label in file}) == len(file) and all(x.name.isprintable() for x in file)
 
 

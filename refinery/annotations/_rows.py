@@ -42,7 +42,7 @@ def read_rows(
 
 
 def are_numbers(words: Iterable[str]) -> bool:
-    """Whether each word is a number."""
+    """True if each word is a number."""
     return all(number(word) is not None for word in words)
 
 

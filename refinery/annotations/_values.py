@@ -66,7 +66,7 @@ def _row(
 
 
 def _is_place(name: str, key: str, is_pair: bool = False) -> bool:
-    """Whether two numbers are said to be a point: by their own name, or by that of a list of points they are in.
+    """True if two numbers are said to be a point: by their own name, or by that of a list of points they are in.
 
     is_pair: they are the x and the y of one name.
     """
@@ -77,7 +77,7 @@ def _is_place(name: str, key: str, is_pair: bool = False) -> bool:
 
 
 def _is_elsewhere(name: str, key: str) -> bool:
-    """Whether numbers are no place in the image whatever else their name says: sizes, ids, a camera's centre."""
+    """True if numbers are no place in the image whatever else their name says: sizes, ids, a camera's centre."""
     parent = name.removesuffix(key).rstrip(".").rpartition(".")[2]
     return _names.says(key, _names.NO_PLACES | _names.LINKS) or _names.says(parent, _names.NO_IMAGES)
 

@@ -24,7 +24,7 @@ _DIGITS = 6
 
 
 def claims(data: bytes, path: str) -> bool:
-    """Whether a JSON file is a scene's ground truth."""
+    """True if a JSON file is a scene's ground truth."""
     is_named = PurePosixPath(path).name.startswith("scene_gt")
     return is_named and (b'"obj_id"' in data or b'"bbox_visib"' in data)
 

@@ -30,7 +30,7 @@ SUFFIXES: tuple[str, ...] = (".json",)
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file is COCO's."""
+    """True if a JSON file is COCO's."""
     if b'"images"' not in data or b'"file_name"' not in data:
         return False
     return any(word in data for word in (b'"annotations"', b'"categories"', b'"licenses"'))

@@ -21,7 +21,7 @@ _OBJECTS = ("annotations", "annotation")
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file is CreateML's."""
+    """True if a JSON file is CreateML's."""
     names_image = any(f'"{key}"'.encode() in data for key in _IMAGE)
     return data.lstrip()[:1] == b"[" and names_image and b'"coordinates"' in data and b'"annotation' in data
 

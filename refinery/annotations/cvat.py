@@ -24,7 +24,7 @@ MAX_ELEMENTS = 4_000_000
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether an XML file is CVAT's."""
+    """True if an XML file is CVAT's."""
     return b"<annotations" in data[:4096] and b"<image " in data
 
 

@@ -19,7 +19,7 @@ HEADERS = ("imagesource:", "gsd:")
 
 
 def claims(data: bytes, path: str) -> bool:
-    """Whether the first row that is no header is eight numbers and a class."""
+    """True if the first row that is no header is eight numbers and a class."""
     return _is_row(first_row(data, path, HEADERS))
 
 

@@ -20,7 +20,7 @@ IGNORED = "DontCare"
 
 
 def claims(data: bytes, path: str) -> bool:
-    """Whether the first row is a word and 14 or 15 numbers."""
+    """True if the first row is a word and 14 or 15 numbers."""
     return _is_row(first_row(data, path))
 
 

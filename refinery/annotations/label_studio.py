@@ -28,7 +28,7 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file is Label Studio's."""
+    """True if a JSON file is Label Studio's."""
     return b'"original_width"' in data and any(f'"{kind}"'.encode() in data for kind in _KINDS)
 
 

@@ -27,7 +27,7 @@ _PNG_BYTES = 16 << 20
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file is LabelMe's."""
+    """True if a JSON file is LabelMe's."""
     return b'"shapes"' in data and b'"imagePath"' in data
 
 

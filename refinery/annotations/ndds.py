@@ -19,7 +19,7 @@ SUFFIXES: tuple[str, ...] = (".json",)
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file is NDDS's."""
+    """True if a JSON file is NDDS's."""
     return b'"bounding_box"' in data and b'"top_left"' in data and b'"bottom_right"' in data
 
 

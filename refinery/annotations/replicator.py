@@ -24,7 +24,7 @@ _CORNERS = ("x_min", "y_min", "x_max", "y_max")
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a file is one of the writer's about boxes."""
+    """True if a file is one of the writer's about boxes."""
     return PurePosixPath(path).name.startswith(_BOXES)
 
 

@@ -19,7 +19,7 @@ SUFFIXES: tuple[str, ...] = (".json",)
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file is SOLO's."""
+    """True if a JSON file is SOLO's."""
     return b'"captures"' in data and b"unity.solo" in data
 
 

@@ -27,7 +27,7 @@ _PNG_BYTES = 64 << 20
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file is Supervisely's."""
+    """True if a JSON file is Supervisely's."""
     return b'"objects"' in data and b'"size"' in data and (b'"classTitle"' in data or b'"tags"' in data)
 
 

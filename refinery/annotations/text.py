@@ -36,6 +36,6 @@ def read(data: bytes, path: str, size_hw: tuple[int, int]) -> tuple[Label, ...]:
 
 
 def _is_table(text: str) -> bool:
-    """Whether most words are numbers, as in the rows of an annotation."""
+    """True if most words are numbers, as in the rows of an annotation."""
     words = text.split()
     return len(words) >= 4 and sum(number(word) is not None for word in words) > MOST_NUMBERS * len(words)

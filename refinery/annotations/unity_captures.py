@@ -21,7 +21,7 @@ _BOX = ("x", "y", "width", "height")
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file holds such captures."""
+    """True if a JSON file holds such captures."""
     return b'"captures"' in data and b'"annotation_definition"' in data
 
 

@@ -24,7 +24,7 @@ _CLASS = ("class", "label", "type", "name", "category")
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether a JSON file is VIA's."""
+    """True if a JSON file is VIA's."""
     return b'"shape_attributes"' in data and b'"regions"' in data and b'"filename"' in data
 
 

@@ -22,7 +22,7 @@ MAX_ROWS = 4_000_000
 
 
 def claims(data: bytes, path: str) -> bool:  # noqa: ARG001
-    """Whether the header is that of Virtual KITTI's boxes."""
+    """True if the header is that of Virtual KITTI's boxes."""
     return data[:200].decode("ascii", "replace").split()[: len(COLUMNS)] == list(COLUMNS)
 
 

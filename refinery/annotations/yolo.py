@@ -34,7 +34,7 @@ TRACKED = 7
 
 
 def claims(data: bytes, path: str) -> bool:
-    """Whether the first row is a class and four numbers or more.
+    """True if the first row is a class and four numbers or more.
 
     A class that is no number is one where the four numbers after it are shares of an image.
     """

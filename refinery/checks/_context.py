@@ -52,7 +52,7 @@ class CheckContext:
         return self.max_drift.get("" if unit == "px" else f"*{unit}", default)
 
     def decides(self, label: str) -> bool:
-        """Whether the verdict of a sample asks this label."""
+        """True if the verdict of a sample asks this label."""
         return not self.require or label in self.require or label.rpartition(".")[2] in self.require
 
     def threshold(self, quantity: str, label: str, default: float) -> float:

@@ -58,7 +58,7 @@ def _window(box: Box, height: int, width: int) -> tuple[int, int, int, int]:
 
 
 def _fits(label: Label, pair: Pair, left: int, top: int, right: int, bottom: int) -> bool:
-    """Whether a label lies in the part with its margin, except where the part ends with the image."""
+    """True if a label lies in the part with its margin, except where the part ends with the image."""
     if label.type == "semantic_mask":
         return True
     height, width = pair.synthetic.shape[:2]

@@ -122,7 +122,7 @@ def edges_left(source: ComplexArray, refined: ComplexArray) -> float:
 
 
 def is_noise(raw: FloatArray, smoothed: FloatArray) -> bool:
-    """Whether smoothing takes away what an image (H, W, C) shows: its values differ from pixel to pixel."""
+    """True if smoothing takes away what an image (H, W, C) shows: its values differ from pixel to pixel."""
     left, whole = (float(values.std(axis=(0, 1)).max()) for values in (smoothed, raw))
     return left < WHITE * whole
 

@@ -43,7 +43,7 @@ def gone(batch: CheckBatch) -> list[str]:
 
 
 def is_gone(findings: Sequence[Finding]) -> bool:
-    """Whether the findings of a pair say that its whole picture is gone."""
+    """True if the findings of a pair say that its whole picture is gone."""
     return any(one.label == LABEL and one.check == CHECK and one.verdict == "fail" for one in findings)
 
 

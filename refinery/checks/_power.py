@@ -75,7 +75,7 @@ def _chosen(pairs: Sequence[Pair]) -> Sequence[Pair]:
 
 
 def _enough(chosen: Sequence[Pair], pairs: Sequence[Pair]) -> bool:
-    """Whether every label that has a place, or the frame where none has, is there ENOUGH_LABELS times."""
+    """True if every label that has a place, or the frame where none has, is there ENOUGH_LABELS times."""
     names = {label.name for pair in pairs for label in pair.labels if label.type in GEOMETRIC}
     counts = Counter(label.name for pair in chosen for label in pair.labels)
     return bool(names) and all(counts[name] >= ENOUGH_LABELS for name in names)

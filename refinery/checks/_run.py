@@ -77,7 +77,7 @@ def check_batch(batch: CheckBatch, context: CheckContext, checks: Iterable[Any])
 
 
 def _is_asked_last(module: Any) -> bool:
-    """Whether a check costs so much that only pairs with an open label are shown to it, and only those labels count."""
+    """True if a check costs so much that only pairs with an open label are shown to it, and only those labels count."""
     return bool(getattr(module, "ASKED_LAST", False))
 
 

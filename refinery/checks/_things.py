@@ -187,7 +187,7 @@ def _with_corners(groups: list[list[Label]]) -> list[list[Label]]:
 
 
 def _is_bare(group: Sequence[Label]) -> bool:
-    """Whether a group is one point of which nothing but the place is known."""
+    """True if a group is one point of which nothing but the place is known."""
     return len(group) == 1 and group[0].type == "keypoint" and not group[0].extent_px
 
 
@@ -210,7 +210,7 @@ def _corners_of(labels: Sequence[Label], groups: Sequence[Sequence[Label]]) -> d
 
 
 def _goes_round(places: NDArray[np.float64], box: NDArray[Any] | None) -> bool:
-    """Whether four points (4, 2), one after the other, go round what lies in a box."""
+    """True if four points (4, 2), one after the other, go round what lies in a box."""
     if box is None:
         return False
     side = np.roll(places, -1, axis=0) - places

@@ -85,5 +85,5 @@ def _says_most(finding: Finding) -> tuple[float, float]:
 
 
 def _speaks_for_labels(finding: Finding, labelled: bool) -> bool:
-    """Whether a pass of this finding says that a label holds. labelled: the sample has labels."""
+    """True if a pass of this finding says that a label holds. labelled: the sample has labels."""
     return finding.type in LABEL_TYPES and not (labelled and finding.label == IMAGE_LABEL)

@@ -118,13 +118,13 @@ def _turned(expected: _Map, target: _Map, whole: _Places, outside: _Places) -> _
 
 
 def _is_coloured(pair: Pair) -> bool:
-    """Whether the source has colours of its own: a label map, or a gray image with a colour partner, has none."""
+    """True if the source has colours of its own: a label map, or a gray image with a colour partner, has none."""
     image = pair.synthetic
     return image.shape[2] == 3 and not np.array_equal(image[..., 0], image[..., 1])
 
 
 def _has_colour(label: Label) -> bool:
-    """Whether the label says which pixels are its object's."""
+    """True if the label says which pixels are its object's."""
     if label.type not in TYPES or (label.type == "keypoint" and not label.extent_px > 0):
         return False
     return label.type == "instance_mask" or bool(np.isfinite(np.asarray(label.value, dtype=np.float64)).all())

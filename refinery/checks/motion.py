@@ -224,7 +224,7 @@ def _looks(batch: CheckBatch, things: list[Thing], image_of: NDArray[np.intp]) -
 
 
 def _is_bare(thing: Thing) -> bool:
-    """Whether nothing but a point is known of a thing: around it, it may be the ground that moved, or that stayed."""
+    """True if nothing but a point is known of a thing: around it, it may be the ground that moved, or that stayed."""
     return thing.is_area and thing.label.type == "keypoint"
 
 

@@ -56,7 +56,7 @@ def unwritten(error: OSError) -> str:
 
 
 def nobody_reads(error: OSError) -> bool:
-    """Whether standard output was closed or its terminal is gone, so that a text for people has no reader."""
+    """True if standard output was closed or its terminal is gone, so that a text for people has no reader."""
     return error.errno in (errno.EBADF, errno.EIO, errno.ENXIO)
 
 
@@ -66,7 +66,7 @@ def drop_stdout() -> None:
 
 
 def lacks_threads(error: BaseException) -> bool:
-    """Whether something failed since no thread or process could be started, whatever was made of that on the way."""
+    """True if something failed since no thread or process could be started, whatever was made of that on the way."""
     return any(
         (isinstance(cause, OSError) and cause.errno == errno.EAGAIN) or _has(str(cause).lower(), _THREAD_WORDS, cause)
         for cause in _causes(error)

@@ -220,7 +220,7 @@ class Comparison:
         return self._files[file]
 
     def _is_same_loose(self, path: str) -> bool:
-        """Whether a file that belongs to no sample, and its copy, are what they were."""
+        """True if a file that belongs to no sample, and its copy, are what they were."""
         record, stamp = self._log.file(path), self._source.stamp(path)
         if not record or record.get("gone"):  # of a job that goes on it comes with the stream
             if self._finished:
@@ -245,7 +245,7 @@ class Comparison:
         return not prove([line], Prover(self._source.delivered(self._past.out)))
 
     def _is_same_packed_output(self, file: str) -> bool:
-        """Whether what was made of a file of many samples stands in the output, as far as it was proved to."""
+        """True if what was made of a file of many samples stands in the output, as far as it was proved to."""
         name = _OUTPUT + file
         if name not in self._files:
             assert self._past.out is not None
@@ -268,7 +268,7 @@ class Comparison:
                 self._changes.taken.append(to)
 
     def _stands(self, record: Line, files: dict[str, str | None]) -> bool:
-        """Whether carried files stand in the output as they were carried."""
+        """True if carried files stand in the output as they were carried."""
         if self._past.out is None:
             return True
         if not self._verify and record.get("out") == stamps_of(self._past.out, files):
@@ -276,7 +276,7 @@ class Comparison:
         return all(sha256 == sha256_of_disk(self._past.out / path) for path, sha256 in files.items())
 
     def _has_same_labels(self, sample: Sample, record: Line) -> bool:
-        """Whether files about many images say of a sample what they said when it was refined."""
+        """True if files about many images say of a sample what they said when it was refined."""
         if self._labels is None:
             return True
         try:

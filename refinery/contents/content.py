@@ -47,7 +47,7 @@ def sidecars_of(source: Source, sample: Sample) -> dict[str, str | None]:
 
 
 def has_content(source: Source, sample: Sample, line: Mapping[str, Any]) -> bool:
-    """Whether image and sidecars of a sample are those that a manifest line is about: reads all of them."""
+    """True if image and sidecars of a sample are those that a manifest line is about: reads all of them."""
     if not has_names(sample, line):
         return False
     try:
@@ -67,5 +67,5 @@ def digest_of_sample(source: Source, sample: Sample) -> str:
 
 
 def has_names(sample: Sample, line: Mapping[str, Any]) -> bool:
-    """Whether a manifest line tells of the files that a sample has now, as lines of an old refinery do not."""
+    """True if a manifest line tells of the files that a sample has now, as lines of an old refinery do not."""
     return line["image"] == sample.image and set(line.get("sidecars", ("",))) == set(sample.sidecars)

@@ -56,7 +56,7 @@ class Prover:
 
     @property
     def takes_threads(self) -> bool:
-        """Whether lines may come in any order and from several threads."""
+        """True if lines may come in any order and from several threads."""
         return self._packed is None
 
     def why_wrong(self, line: Line) -> str:

@@ -21,7 +21,7 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B")
 
 
 def is_mask_beside(candidate: Path, picture: Path) -> bool:
-    """Whether `candidate` is a mask or depth image of `picture`; False where either cannot be read."""
+    """True if `candidate` is a mask or depth image of `picture`; False where either cannot be read."""
     try:
         with Image.open(candidate, formats=FORMATS) as one, Image.open(picture, formats=FORMATS) as other:
             if not _of_one_size(one, other) or one.width * one.height > MAX_PIXELS:
@@ -34,7 +34,7 @@ def is_mask_beside(candidate: Path, picture: Path) -> bool:
 
 
 def few_beside_many(candidate: NDArray[Any], picture: NDArray[Any]) -> bool:
-    """Whether (H, W[, C]) `candidate` has the few flat colours of a mask and `picture` has many."""
+    """True if (H, W[, C]) `candidate` has the few flat colours of a mask and `picture` has many."""
     few = colours(candidate)
     return few <= FEW_COLOURS and colours(picture) >= TIMES_FEWER * few
 
@@ -48,7 +48,7 @@ def colours(pixels: NDArray[Any]) -> int:
 
 
 def _of_one_size(candidate: Image.Image, picture: Image.Image) -> bool:
-    """Whether both are equally large, as stored or as displayed: EXIF may lay one of them on its side."""
+    """True if both are equally large, as stored or as displayed: EXIF may lay one of them on its side."""
     if candidate.size == picture.size[::-1] != picture.size:
         return any(image.getexif().get(_ORIENTATION, 1) >= 5 for image in (candidate, picture))
     return candidate.size == picture.size

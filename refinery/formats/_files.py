@@ -87,7 +87,7 @@ class Files:
                 file.write(piece)
 
     def has(self, path: str) -> bool:
-        """Whether the output has a file of this name."""
+        """True if the output has a file of this name."""
         return (self.out / path).exists()
 
     def reader(self, path: str) -> BufferedReader:

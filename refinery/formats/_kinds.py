@@ -54,7 +54,7 @@ class FolderKinds:
         return Chosen(folder.files, lambda name: is_image_name(name) and self._is_chosen(folder.path, name, kept))
 
     def has_pictures(self, folder: str) -> bool:
-        """Whether any image of a folder was taken for a picture: then it holds nobody's labels."""
+        """True if any image of a folder was taken for a picture: then it holds nobody's labels."""
         return self._families.folder_of(folder) in self._picture_folders
 
     @cached_property

@@ -70,7 +70,7 @@ FOLDER_ENDINGS = tuple(
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file name promises an image; hidden files never do."""
+    """True if a file name promises an image; hidden files never do."""
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
@@ -80,7 +80,7 @@ def normalised(text: str) -> str:
 
 
 def is_apple_double(name: str) -> bool:
-    """Whether a file is what macOS leaves beside another one on a foreign disk (`._a.png`): carried, not read."""
+    """True if a file is what macOS leaves beside another one on a foreign disk (`._a.png`): carried, not read."""
     return name.startswith("._")
 
 
@@ -126,7 +126,7 @@ def words_of(text: str) -> list[str]:
 
 
 def says_role(text: str) -> bool:
-    """Whether what stands before or after a common stem names a mask, depth, normal or label image."""
+    """True if what stands before or after a common stem names a mask, depth, normal or label image."""
     return any(word in ROLE_WORDS for word in words_of(text))
 
 
@@ -146,12 +146,12 @@ def picture_tail(stem: str, words: Set[str] = PICTURE_WORDS) -> str | None:
 
 
 def is_counter(text: str) -> bool:
-    """Whether a rest is only a number: a frame or a variant, not a kind of image."""
+    """True if a rest is only a number: a frame or a variant, not a kind of image."""
     return not words_of(_VARIANT.sub("", text))
 
 
 def is_frame(tail: str) -> bool:
-    """Whether an ending that two names share is a frame number, or a variant of one: `0000`, `0000_v1`."""
+    """True if an ending that two names share is a frame number, or a variant of one: `0000`, `0000_v1`."""
     return _VARIANT.sub("", tail, count=1).isdigit()
 
 
@@ -164,17 +164,17 @@ def base_of_role_folder(name: str) -> str | None:
 
 
 def is_label_folder(name: str) -> bool:
-    """Whether the name alone says that a folder holds labels of what lies in another one."""
+    """True if the name alone says that a folder holds labels of what lies in another one."""
     return is_role_folder(name) or base_of_role_folder(name) is not None
 
 
 def is_certain_role_folder(name: str) -> bool:
-    """Whether a folder of this name holds label images whatever lies beside it."""
+    """True if a folder of this name holds label images whatever lies beside it."""
     return name.lower().replace(" ", "_") in CERTAIN_ROLE_FOLDERS
 
 
 def is_role_folder(name: str) -> bool:
-    """Whether a folder of this name holds labels when a picture folder lies beside it."""
+    """True if a folder of this name holds labels when a picture folder lies beside it."""
     return name.lower().replace(" ", "_") in ROLE_FOLDERS
 
 

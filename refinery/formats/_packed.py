@@ -29,12 +29,12 @@ class PackedFiles:
 
     @classmethod
     def promises(cls, name: str) -> bool:
-        """Whether a file name promises a file that holds samples; hidden files never do."""
+        """True if a file name promises a file that holds samples; hidden files never do."""
         return name.lower().endswith(cls.suffixes) and not name.startswith(".")
 
     @classmethod
     def are_all_of(cls, path: Path) -> bool:
-        """Whether a folder holds such files and no image file anywhere: beside images they are loose."""
+        """True if a folder holds such files and no image file anywhere: beside images they are loose."""
         tree = Tree(path, Problems())
         if not path.is_dir() or not any(map(cls.promises, tree.read("").files)):
             return False
@@ -57,7 +57,7 @@ class PackedFiles:
                 yield path
 
     def holds(self, path: str) -> bool:
-        """Whether one of `paths` is a file that holds samples, by its name or because it alone was named."""
+        """True if one of `paths` is a file that holds samples, by its name or because it alone was named."""
         return self._is_only(path) or self.promises(path.rpartition("/")[2])
 
     def locate(self, path: str) -> tuple[str, str]:
@@ -70,7 +70,7 @@ class PackedFiles:
         return path, ""
 
     def _is_only(self, path: str) -> bool:
-        """Whether this is the one file of the dataset, or in an output a copy of it for a variant."""
+        """True if this is the one file of the dataset, or in an output a copy of it for a variant."""
         return path == self._only or (self._has_copies and without_mark(path) == self._only)
 
     def _all(self) -> Iterator[str]:

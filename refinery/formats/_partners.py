@@ -76,7 +76,7 @@ class Partners:
                 yield f"{name}/{inner}"
 
     def holds_labels_only(self, path: str) -> bool:
-        """Whether images in this folder are masks or the like even though no picture goes with them."""
+        """True if images in this folder are masks or the like even though no picture goes with them."""
         return any(map(is_certain_role_folder, path.split("/"))) and not self._kinds.has_pictures(path)
 
     def _candidates(self, parts: list[str], at: int) -> Iterator[str]:
@@ -99,7 +99,7 @@ class Partners:
             yield around
 
     def _shares_stems(self, pictures: str, labels: str) -> bool:
-        """Whether a file of `labels` continues the stem of an image that lies in `pictures`."""
+        """True if a file of `labels` continues the stem of an image that lies in `pictures`."""
         if not self._tree.reaches(pictures):
             return False
         owners = Owners(Chosen(self._tree.read(pictures).files, is_image_name))

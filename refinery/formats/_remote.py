@@ -258,7 +258,7 @@ class StoreOutput(Files):
         temporary.unlink()
 
     def has(self, path: str) -> bool:
-        """Whether a file was placed there by this job."""
+        """True if a file was placed there by this job."""
         return path in self._placed
 
     def reader(self, path: str) -> BufferedReader:
@@ -267,7 +267,7 @@ class StoreOutput(Files):
 
 
 def is_begun(report: Path, address: str) -> bool:
-    """Whether a job with this report has begun to place files at the address, or a part of one."""
+    """True if a job with this report has begun to place files at the address, or a part of one."""
     notes = [report / OWN_FOLDER / PLACED, *(report / OWN_FOLDER).glob(f"parts/*/{PLACED}")]
     return any(_lines_of(note)[:1] == [address] for note in notes)
 
@@ -292,7 +292,7 @@ def _named(store: Store, last: str) -> list[str]:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name can stand in a folder on this machine, and is not refinery's own."""
+    """True if a name can stand in a folder on this machine, and is not refinery's own."""
     if not name.isprintable() or "\\" in name:
         return False
     try:

@@ -46,7 +46,7 @@ Done = TypeVar("Done")
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an address rather than a path: `s3://bucket/shards`."""
+    """True if this is an address rather than a path: `s3://bucket/shards`."""
     return _ADDRESS.match(text) is not None
 
 
@@ -56,7 +56,7 @@ def shown(address: str) -> str:
 
 
 def overlap(source: str, out: str) -> bool:
-    """Whether what is written at one address could be read at, or stand in the place of, what the other one names."""
+    """True if what is written at one address could be read at, or stand in the place of, what the other one names."""
     read, written = (re.sub(r"/+", "/", f"{shown(each)}/") for each in (source, out))
     folder = read[:-1].rpartition("/")[0] + "/"
     return read.startswith(written) or written.startswith(read) or folder == written

@@ -159,7 +159,7 @@ def key_of(path: str) -> str:
 
 
 def is_safe(path: str) -> bool:
-    """Whether a path is relative, stays where it is put, and names no file that is hidden or refinery's own."""
+    """True if a path is relative, stays where it is put, and names no file that is hidden or refinery's own."""
     parts = path.split("/")
     plain = path.isprintable() and not any(letter in path for letter in '\\:*?"<>|')
     whole = 0 < len(parts) <= MAX_PATH_PARTS and all(0 < len(part.encode()) <= MAX_PART_BYTES for part in parts)

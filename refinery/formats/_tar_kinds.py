@@ -67,7 +67,7 @@ class TarKinds:
         return judge([self._look(one) for one in self._families.all()], self.choice)
 
     def is_picture(self, path: str) -> bool:
-        """Whether an image is a picture; of an archive that nobody told of, as those whose names say the same."""
+        """True if an image is a picture; of an archive that nobody told of, as those whose names say the same."""
         if says := self.choice.says(path):
             return says == "picture"
         folder, _, name = path.rpartition("/")

@@ -150,7 +150,7 @@ class Names:
         self._met: set[bytes] = set()
 
     def is_new(self, name: str) -> bool:
-        """Whether this is the first time; it is not from then on."""
+        """True if this is the first time; it is not from then on."""
         short = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
         known = short in self._met
         self._met.add(short)

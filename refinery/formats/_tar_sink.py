@@ -150,7 +150,7 @@ def replaced(header: bytes, member: Member, data: bytes) -> Iterator[bytes]:
 
 
 def is_compressed(name: str) -> bool:
-    """Whether an archive of this name is compressed."""
+    """True if an archive of this name is compressed."""
     return not name.lower().endswith(".tar")
 
 

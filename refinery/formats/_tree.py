@@ -69,7 +69,7 @@ class Tree:
         return self._latest
 
     def enters(self, path: str) -> bool:
-        """Whether `walk` goes into this directory: always, unless it is a link that leads back or somewhere twice."""
+        """True if `walk` goes into this directory: always, unless it is a link that leads back or somewhere twice."""
         full = self.root / path
         if not full.is_symlink():
             return True
@@ -96,7 +96,7 @@ class Tree:
         return stored
 
     def reaches(self, path: str) -> bool:
-        """Whether `walk` comes to this directory."""
+        """True if `walk` comes to this directory."""
         parts = path.split("/") if path else []
         prefixes = ["/".join(parts[: i + 1]) for i in range(len(parts))]
         return all((self.root / prefix).is_dir() and self.enters(prefix) for prefix in prefixes)

@@ -30,7 +30,7 @@ from refinery.sample import Sample
 
 
 def sniff(path: Path) -> bool:
-    """Whether the path is a folder with an image file somewhere in it."""
+    """True if the path is a folder with an image file somewhere in it."""
     if not path.is_dir():
         return False
     return any(is_image_name(name) for folder in Tree(path, Problems()).walk() for name in folder.files)

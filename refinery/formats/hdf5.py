@@ -30,7 +30,7 @@ from refinery.sample import Sample
 
 
 def sniff(path: Path) -> bool:
-    """Whether the path is an HDF5 file, or a folder that holds some and no image file anywhere."""
+    """True if the path is an HDF5 file, or a folder that holds some and no image file anywhere."""
     if path.is_file():
         with path.open("rb") as file:
             return Hdf5Files.promises(path.name) or file.read(len(SIGNATURE)) == SIGNATURE

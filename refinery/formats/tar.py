@@ -14,7 +14,7 @@ from refinery.formats._tar_source import TarSource
 
 
 def sniff(path: Path) -> bool:
-    """Whether the path is a tar archive, or a folder that holds some and no image file anywhere."""
+    """True if the path is a tar archive, or a folder that holds some and no image file anywhere."""
     if path.is_file():
         return TarFiles.promises(path.name)
     return TarFiles.are_all_of(path)

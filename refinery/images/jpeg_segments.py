@@ -77,7 +77,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _has_more(data: bytes, scan: int) -> bool:
-    """Whether anything stands behind the end of the image: previews, a gain map, a film."""
+    """True if anything stands behind the end of the image: previews, a gain map, a film."""
     end = data.find(b"\xff\xd9", scan)
     return end >= 0 and end + 2 < len(data) and bool(data[end + 2 :].strip(b"\0\xff\r\n"))
 

@@ -143,7 +143,7 @@ def _take(file: PngFile, kind: bytes, body: bytes, behind: bool, depth: int, col
 
 
 def _safe(kind: bytes) -> bool:
-    """Whether a chunk says that it stays true whatever becomes of the pixels: bit 5 of its last letter."""
+    """True if a chunk says that it stays true whatever becomes of the pixels: bit 5 of its last letter."""
     return bool(kind[0] & 32) and bool(kind[3] & 32)
 
 

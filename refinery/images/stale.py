@@ -27,7 +27,7 @@ _DIGEST = re.compile(r"(?:[a-z0-9]{2,9}[:=-])?(?:(?:0x)?[0-9a-f]{8,128}|[a-z0-9+
 
 
 def is_checksum(name: str, value: str) -> bool:
-    """Whether a text is a checksum of the image by its name (`md5`, `pixel_sha256`, `Image Hash`) and its form."""
+    """True if a text is a checksum of the image by its name (`md5`, `pixel_sha256`, `Image Hash`) and its form."""
     words = re.findall(r"[a-z]+\d*|\d+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower())
     told = set(words) & (_KINDS | _WORDS) or {word for word in words if word.removesuffix("sum") in _KINDS}
     others = {word for word in words if word.removesuffix("sum") not in _KINDS} - _WORDS - _OF

@@ -179,7 +179,7 @@ class Audit:
         return lines
 
     def _differs(self, path: str) -> bool:
-        """Whether both datasets hold a file that belongs to no single sample, and not the same one."""
+        """True if both datasets hold a file that belongs to no single sample, and not the same one."""
         try:
             return self.refined.read_file(path) != self.synthetic.read_file(path)
         except SampleError:
@@ -187,7 +187,7 @@ class Audit:
 
 
 def _has_sidecars(synthetic: Source, refined: Source) -> bool:
-    """Whether the refined dataset carries annotations at all; many tools write images alone."""
+    """True if the refined dataset carries annotations at all; many tools write images alone."""
     paths = [path for sample in spread(synthetic, BATCH) for path in sample.sidecars]
     return not paths or any(_reads(refined, path) for path in paths)
 

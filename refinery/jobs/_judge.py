@@ -66,7 +66,7 @@ def make_judges(
 
 
 def trains_probe(config: TrainConfig) -> bool:
-    """Whether a label probe is trained: where it is wanted, and the training is no try or asks for it."""
+    """True if a label probe is trained: where it is wanted, and the training is no try or asks for it."""
     return config.probe and (config.probe_steps > 0 or not config.is_tiny)
 
 

@@ -20,7 +20,7 @@ class Observer(Protocol):
         """Numbers of the moment; `done` says how far the job is, of `total` (0: unknown)."""
 
     def interrupted(self) -> bool:
-        """Whether the user asked to stop."""
+        """True if the user asked to stop."""
 
 
 class Silent:

@@ -77,7 +77,7 @@ class PartFiles:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the part is done."""
+        """True if the part is done."""
         return (self.folder / "summary.json").exists()
 
     def placed_lines(self) -> Iterator[tuple[int, Line]]:

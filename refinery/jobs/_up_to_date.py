@@ -205,7 +205,7 @@ class LookBack:
             )
 
     def _has_outgrown_calibration(self) -> bool:
-        """Whether less than half of the dataset is what it was when the checks were calibrated on it."""
+        """True if less than half of the dataset is what it was when the checks were calibrated on it."""
         calibration, record = self._journal.read_calibration(), self._log.get(CALIBRATION)
         if calibration is None or calibration.get("from") == "artifact" or not record or self._whole.endless:
             return False

@@ -87,7 +87,7 @@ def _records_of(run: Path) -> Sequence[dict[str, Any]]:
 
 
 def _is_model(path: Path) -> bool:
-    """Whether the path is a run or an artifact."""
+    """True if the path is a run or an artifact."""
     return (path / "checkpoints").is_dir() or path.suffix == ".onnx" or (path / artifacts.MODEL_FILE).is_file()
 
 

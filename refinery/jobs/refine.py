@@ -155,7 +155,7 @@ def _result(
 
 
 def _keeps(config: RefineConfig) -> bool:
-    """Whether the job's report stays; of a pipe it does where it has a folder."""
+    """True if the job's report stays; of a pipe it does where it has a folder."""
     return config.out != PIPE or bool(config.report)
 
 

@@ -81,7 +81,7 @@ class _Plan:
 
     @property
     def resume(self) -> bool:
-        """Whether an earlier run goes on."""
+        """True if an earlier run goes on."""
         return self.before is not None
 
     def contents(self, reader: LabelReader) -> dict[str, Contents]:

@@ -109,7 +109,7 @@ def outlines_of(data: bytes) -> NDArray[np.float32] | None:
 
 
 def show_the_same(first: Mapping[str, NDArray[np.float32]], second: Mapping[str, NDArray[np.float32]]) -> bool:
-    """Whether images of two sensors by frame show the same scenes: outlines agree within a frame, not across."""
+    """True if images of two sensors by frame show the same scenes: outlines agree within a frame, not across."""
     shared = sorted(first.keys() & second.keys())
     same = [float(first[frame] @ second[frame]) for frame in shared]
     across = [float(first[one] @ second[other]) for one in shared for other in shared if one != other]
@@ -118,7 +118,7 @@ def show_the_same(first: Mapping[str, NDArray[np.float32]], second: Mapping[str,
 
 
 def is_label_map(pixels: NDArray[np.uint8]) -> bool:
-    """Whether (H, W, C) uint8 has the few flat colours of a label map; the most frequent colour is not looked at."""
+    """True if (H, W, C) uint8 has the few flat colours of a label map; the most frequent colour is not looked at."""
     codes: NDArray[Any] = np.zeros(pixels.shape[:2], np.uint32)
     for channel in range(pixels.shape[2]):
         codes = codes << 8 | pixels[:, :, channel]
@@ -134,7 +134,7 @@ def is_label_map(pixels: NDArray[np.uint8]) -> bool:
 
 
 def is_number_in_bytes(pixels: NDArray[np.uint8]) -> bool:
-    """Whether (H, W, 3) uint8 holds one number a pixel (CARLA's depth): a rough low byte beside a smooth high one."""
+    """True if (H, W, 3) uint8 holds one number a pixel (CARLA's depth): a rough low byte beside a smooth high one."""
     values = pixels.astype(np.int16)
     steps = [np.abs(np.diff(values, axis=axis)).reshape(-1, 3) for axis in (0, 1)]
     step = np.concatenate(steps)
@@ -153,7 +153,7 @@ def _correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def is_normals(pixels: NDArray[np.uint8]) -> bool:
-    """Whether (H, W, 3) uint8 holds a vector of length 1 at nearly each pixel that is not one flat colour."""
+    """True if (H, W, 3) uint8 holds a vector of length 1 at nearly each pixel that is not one flat colour."""
     vectors = pixels.astype(np.float32) / 127.5 - 1
     same = (pixels == pixels[0, 0]).all(2) | (pixels == 0).all(2) | (pixels == 255).all(2)
     lengths = np.linalg.norm(vectors, axis=2)[~same]
@@ -163,11 +163,11 @@ def is_normals(pixels: NDArray[np.uint8]) -> bool:
 
 
 def has_empty_channel(pixels: NDArray[np.uint8]) -> bool:
-    """Whether one channel of (H, W, 3) says nothing while another one does, as in flow and coordinates."""
+    """True if one channel of (H, W, 3) says nothing while another one does, as in flow and coordinates."""
     spread = np.ptp(pixels.reshape(-1, 3).astype(np.int16), axis=0)
     return bool(spread.min() == 0 and np.sort(spread)[1] > 16)
 
 
 def _has_deep_channels(opened: Image.Image, data: bytes) -> bool:
-    """Whether a PNG has 16 bits a channel, which Pillow brings to 8 without a word."""
+    """True if a PNG has 16 bits a channel, which Pillow brings to 8 without a word."""
     return opened.format == "PNG" and len(data) > 25 and data[24] == 16 and data[25] != 0

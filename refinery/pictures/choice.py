@@ -24,7 +24,7 @@ class Choice:
         return ""
 
     def __bool__(self) -> bool:
-        """Whether anything is said."""
+        """True if anything is said."""
         return bool(self.images or self.maps)
 
     def unmatched(self, paths: Iterable[str]) -> list[str]:
@@ -42,7 +42,7 @@ EVERYTHING = Choice()
 
 
 def matches(path: str, glob: str) -> bool:
-    """Whether a glob is about a path: `*` within a name, `**` over folders, from any folder on; from `/`, the root."""
+    """True if a glob is about a path: `*` within a name, `**` over folders, from any folder on; from `/`, the root."""
     return _expression(glob).fullmatch(path) is not None
 
 

@@ -74,7 +74,7 @@ class Family:
 
     @property
     def may_be_classes(self) -> bool:
-        """Whether all that speaks for maps may be the names of classes."""
+        """True if all that speaks for maps may be the names of classes."""
         return may_be_classes(self.words)
 
     def glob(self) -> str:

@@ -168,11 +168,11 @@ class _Judging:
         return found
 
     def _has_maps_beside(self, one: Looked) -> bool:
-        """Whether any other images of the same names look like maps: then the folders are sensors, no classes."""
+        """True if any other images of the same names look like maps: then the folders are sensors, no classes."""
         return any(each.map_look for each in self._beside(one, self.families))
 
     def _has_renders(self) -> bool:
-        """Whether any family that may be pictures looks so."""
+        """True if any family that may be pictures looks so."""
         return any(one.looks and not one.map_look and one.family.sense in ("", "picture") for one in self.families)
 
     def _beside(self, one: Looked, others: Sequence[Looked]) -> list[Looked]:
@@ -180,7 +180,7 @@ class _Judging:
         return [other for other in others if other is not one and _share_frames(one.family, other.family)]
 
     def _goes_on(self, one: Looked, others: Sequence[Looked]) -> bool:
-        """Whether the names are those of another family with a word for a map added: `depth_front` beside `front`."""
+        """True if the names are those of another family with a word for a map added: `depth_front` beside `front`."""
         own = canonical(one.family.place.folder)
         return any(canonical(other.family.place.folder) == own for other in others)
 
@@ -189,7 +189,7 @@ class _Judging:
         return last in STRONG_PICTURES and not any(word not in STRONG_PICTURES for word in family.place.words)
 
     def _lies_apart(self, one: Looked) -> bool:
-        """Whether no known picture has images of the same names."""
+        """True if no known picture has images of the same names."""
         return not self._beside(one, self.known)
 
 
@@ -250,23 +250,23 @@ def _differing(one: Family, other: Family) -> tuple[str, str]:
 
 
 def _is_better_called(other: Family, one: Family) -> bool:
-    """Whether only the other's name says picture where both names differ."""
+    """True if only the other's name says picture where both names differ."""
     own, others = map(sensor_words, _differing(one, other))
     return sense_of(others) == "picture" and sense_of(own) == "" and not is_view(_differing(one, other)[0])
 
 
 def _are_of_other_sizes(one: Looked, other: Looked) -> bool:
-    """Whether no image of one is as large as any of the other: then they are no sensors of one frame."""
+    """True if no image of one is as large as any of the other: then they are no sensors of one frame."""
     return bool(one.sizes_hw and other.sizes_hw) and not one.sizes_hw & other.sizes_hw
 
 
 def _are_two_sensors(one: Looked, other: Looked) -> bool:
-    """Whether images of the same names show the same scenes, or are stored in two ways, of which one is JPEG."""
+    """True if images of the same names show the same scenes, or are stored in two ways, of which one is JPEG."""
     return one.lossy != other.lossy or show_the_same(one.outlines, other.outlines)
 
 
 def _is_view_of(one: Family, other: Family) -> bool:
-    """Whether two families differ in where the camera looks only."""
+    """True if two families differ in where the camera looks only."""
     return all(map(is_view, _differing(one, other)))
 
 

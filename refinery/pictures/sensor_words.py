@@ -65,7 +65,7 @@ def sensor_words(name: str) -> tuple[str, ...]:
 
 
 def is_map_word(word: str) -> bool:
-    """Whether a lower-case word names a map."""
+    """True if a lower-case word names a map."""
     return word in MAPS or word.startswith(_MAP_BEGINNINGS) or word.endswith(_MAP_ENDINGS)
 
 
@@ -78,18 +78,18 @@ def sense_of(words: tuple[str, ...]) -> Sense:
 
 
 def is_view(name: str) -> bool:
-    """Whether a name says only where a camera looks, what for, or its number."""
+    """True if a name says only where a camera looks, what for, or its number."""
     return all(word in VIEWS or word in PICTURES for word in _words(name))
 
 
 def is_of_any_view(name: str) -> bool:
-    """Whether what a name says beside its sensor is about that: `classSegmentation`, but not `seg_left`, `depth_2`."""
+    """True if what a name says beside its sensor is about that: `classSegmentation`, but not `seg_left`, `depth_2`."""
     rest = without_sensor(name)
     return not any(word in VIEWS for word in _words(rest)) and not re.search("[0-9]", rest)
 
 
 def may_be_classes(words: tuple[str, ...]) -> bool:
-    """Whether all words for maps may be names of classes of photos."""
+    """True if all words for maps may be names of classes of photos."""
     return all(word in CLASS_WORDS for word in words if is_map_word(word))
 
 

@@ -65,7 +65,7 @@ class TerminalObserver:
             self.say(f"{record['done']:,}/{total:,}  {text}" if total else f"{record['done']:,}  {text}")
 
     def interrupted(self) -> bool:
-        """Whether the user asked to stop; who asks this can stop politely."""
+        """True if the user asked to stop; who asks this can stop politely."""
         self.stops_politely = True
         return self.asked_to_stop
 

@@ -22,7 +22,7 @@ class Fit:
     fixed_hw: tuple[int, int] = (0, 0)
 
     def takes(self, size_hw: tuple[int, int]) -> bool:
-        """Whether images of this size have the height and width that are fixed."""
+        """True if images of this size have the height and width that are fixed."""
         return all(not fixed or fixed == side for fixed, side in zip(self.fixed_hw, size_hw, strict=True))
 
     def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:

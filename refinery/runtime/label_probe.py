@@ -42,7 +42,7 @@ class View:
     largest_hw: tuple[int, int] = (1 << 16, 1 << 16)
 
     def takes(self, shape: tuple[int, ...]) -> bool:
-        """Whether images (H, W, C) are like those that it was measured on."""
+        """True if images (H, W, C) are like those that it was measured on."""
         sizes = zip(shape[:2], self.smallest_hw, self.largest_hw, strict=True)
         fits = all(least <= side * SIZE_SLACK and side <= most * SIZE_SLACK for side, least, most in sizes)
         return fits and shape[2] == self.channels

@@ -85,7 +85,7 @@ class Room:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether a provider's error speaks of memory: they have no class for it."""
+    """True if a provider's error speaks of memory: they have no class for it."""
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in _MEMORY_WORDS)
 
 

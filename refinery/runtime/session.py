@@ -90,7 +90,7 @@ def _open(artifact: Artifact, provider: Provider, precision: RefinePrecision, th
 
 
 def _offered(name: ProviderName, precision: RefinePrecision) -> bool:
-    """Whether `auto` should try this provider: it is there, and does what is asked."""
+    """True if `auto` should try this provider: it is there, and does what is asked."""
     if name == "cuda":
         return precision != "bf16" and _cuda_device_present()
     if name == "openvino":

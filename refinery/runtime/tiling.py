@@ -60,7 +60,7 @@ class Tiles:
 
 
 def takes(size_hw: tuple[int, int], fit: Fit) -> bool:
-    """Whether images of a size can be refined, in one piece or in tiles."""
+    """True if images of a size can be refined, in one piece or in tiles."""
     return size_hw[0] * size_hw[1] <= WHOLE_PX or plan(size_hw, fit) is not None
 
 

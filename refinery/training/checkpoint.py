@@ -83,5 +83,5 @@ def _unpack(packed: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
 
 
 def _is_channels_last(tensor: Tensor) -> bool:
-    """Whether it must lie in memory that way again: fused optimisers pair a weight's state with it by memory order."""
+    """True if it must lie in memory that way again: fused optimisers pair a weight's state with it by memory order."""
     return tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)

@@ -71,7 +71,7 @@ def keep_freed_memory() -> None:
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself, and not slower than float32, as where it is emulated."""
+    """True if the CPU multiplies bfloat16 itself, and not slower than float32, as where it is emulated."""
     capability = torch.backends.cpu.get_cpu_capability()
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     able = "AVX512" in capability and any(getattr(torch.cpu, check, bool)() for check in checks)

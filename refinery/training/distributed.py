@@ -163,12 +163,12 @@ def size() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process measures, writes and decides."""
+    """True if this process measures, writes and decides."""
     return rank() == 0
 
 
 def restarted() -> bool:
-    """Whether torchrun started this process anew after one of them failed."""
+    """True if torchrun started this process anew after one of them failed."""
     return _attempt() > 0
 
 

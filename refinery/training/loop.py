@@ -38,7 +38,7 @@ class Observer(Protocol):
         """A plain sentence for the user."""
 
     def interrupted(self) -> bool:
-        """Whether the user asked to stop."""
+        """True if the user asked to stop."""
 
 
 @dataclass
@@ -138,7 +138,7 @@ class _Run:
         self.outcome.step, self.outcome.seconds = done, time.monotonic() - self.started
 
     def due(self, every: int) -> bool:
-        """Whether something that happens every so many steps happens after this one."""
+        """True if something that happens every so many steps happens after this one."""
         return self.outcome.step % every == 0
 
     def fit_into_minutes(self) -> None:

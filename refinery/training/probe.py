@@ -265,7 +265,7 @@ def _train_network(plan: ProbePlan, rows: Rows, fold: int, settings: ProbeSettin
 
 
 def _is_hopeless(label: ProbedLabel, context: CheckContext, settings: ProbeSettings, slack: float = 1.0) -> bool:
-    """Whether a network reads a label so badly that more of them, or more steps, would not judge it.
+    """True if a network reads a label so badly that more of them, or more steps, would not judge it.
 
     slack: how many times worse it may be, where it has had few steps; as bad as guessing it may be for classes.
     Its power says nothing yet: by how far networks disagree the answers are chosen that count.

@@ -27,12 +27,12 @@ WIDEST = 200
 
 
 def is_stream(synthetic: str) -> bool:
-    """Whether this names a stream instead of a path: `-` or a command with a trailing pipe."""
+    """True if this names a stream instead of a path: `-` or a command with a trailing pipe."""
     return synthetic.strip() == "-" or is_command(synthetic)
 
 
 def is_command(synthetic: str) -> bool:
-    """Whether this is a command: `python simulate.py |`."""
+    """True if this is a command: `python simulate.py |`."""
     return synthetic.rstrip().endswith("|")
 
 

@@ -122,7 +122,7 @@ class Stream:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
         return self._stop.is_set()
 
     def _read_all(self, wanted: Wanted) -> None:

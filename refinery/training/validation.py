@@ -51,7 +51,7 @@ class Evaluation:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the refiner makes flat images: it is never the best one, and never exported."""
+        """True if the refiner makes flat images: it is never the best one, and never exported."""
         return self.flat > MAX_FLAT
 
     def numbers(self) -> dict[str, Any]:

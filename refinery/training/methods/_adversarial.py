@@ -97,7 +97,7 @@ class AdversarialRefinement(Opponents):
 
     @property
     def follows_budget(self) -> bool:
-        """Whether these settings ask for a brake."""
+        """True if these settings ask for a brake."""
         return self.settings.lambda_reg == 0 or self.settings.consistency > 0
 
     @property

@@ -163,7 +163,7 @@ class AdversarialSettings:
 
     @property
     def lights(self) -> bool:
-        """Whether there is a tone: it needs latent numbers."""
+        """True if there is a tone: it needs latent numbers."""
         return self.tone and self.latent > 0
 
 

@@ -53,7 +53,7 @@ class Method(Protocol):
 
     @property
     def follows_budget(self) -> bool:
-        """Whether its settings leave it to a brake how hard the refiner is held."""
+        """True if its settings leave it to a brake how hard the refiner is held."""
 
     def describe(self) -> dict[str, str]:
         """Rows of its own for the table that is printed before training starts."""
