@@ -159,12 +159,31 @@ def test_sides_that_do_not_match_are_refused(refined, labels, message: str) -> N
         refinery.audit([np.zeros((16, 20), np.uint8)], refined, labels)
 
 
+@pytest.mark.parametrize("labels", [None, "center", [1, 2]])
+def test_labels_that_are_none_are_refused(labels) -> None:
+    image = np.zeros((16, 20), np.uint8)
+    with pytest.raises(refinery.RefineryError, match=r"labels\[0\]: got .*; expected the labels of one image"):
+        refinery.audit([image], [image], [labels])
+
+
+def test_a_provider_that_there_is_none_of_is_refused_at_once(gray) -> None:
+    with pytest.raises(refinery.RefineryError, match="load: provider: got 'gpu'"):
+        refinery.load(gray.artifact.path, provider="gpu")
+
+
+def test_pixels_of_the_other_byte_order_are_the_same_pixels(gray) -> None:
+    image = RNG.integers(0, 30000, (16, 20)).astype(">u2")
+    assert (gray(image) == gray(image.astype(np.uint16))).all()
+
+
 def test_jobs_are_functions_with_results_that_are_also_what_json_prints(tmp_path) -> None:
     synth, model = blobs(tmp_path / "synth"), write_refiner(tmp_path, "brighter")
     result = refinery.refine(synth, out=tmp_path / "out", model=model, max_drift="2px")
     assert (result.samples, result.verdicts["fail"], result.out) == (6, 0, str(tmp_path / "out"))
     assert result["refined"] == 6
     assert json.dumps(dict(result))
+    again = refinery.refine(synth, out=tmp_path / "again", model=refinery.load(model), max_drift="2px")
+    assert again.verdicts == result.verdicts
     told = refinery.inspect(tmp_path / "out")
     assert told.kind == "refined dataset"
     assert not told.problems

@@ -65,6 +65,7 @@ def take_apart(images: Images, what: str = "images") -> ImageArrays:
                 f"{what}: an array of shape {array.shape}; expected (N, H, W, C), (N, H, W), (H, W, C) or (H, W)"
             )
         rows, container, empty = [array] if is_one else list(array), "one" if is_one else "array", array
+    rows = [row.astype(row.dtype.newbyteorder("="), copy=False) for row in rows]
     read = [_floats_of(row, f"{what}[{at}]") for at, row in enumerate(rows)]
     return ImageArrays(
         tuple(floats for floats, _ in read),

@@ -112,6 +112,11 @@ def _pair(key: str, before: ImageArrays, after: ImageArrays, labels: Labels, at:
 
 def _labels_of(labels: Labels, size_hw: tuple[int, int], at: int) -> tuple[Label, ...]:
     if not isinstance(labels, Mapping):
+        if not isinstance(labels, Sequence) or not all(isinstance(label, Label) for label in labels):
+            raise UsageError(
+                f"labels[{at}]: got {type(labels).__name__}; expected the labels of one image as open_dataset "
+                "gives them, or a dictionary by name"
+            )
         return tuple(labels)
     text = json.dumps(dict(labels), default=np.ndarray.tolist).encode()
     read, problems = read_labels({f"labels[{at}].json": text}, size_hw)

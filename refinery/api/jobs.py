@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from refinery.api.refiner import Refiner
 from refinery.config import ExportConfig, InspectConfig, RefineConfig, TrainConfig, build, parse_label_overrides
 from refinery.jobs._observer import Observer
 from refinery.scratch import scratch
@@ -70,7 +71,7 @@ class InspectResult(JobResult):
 def refine(
     source: str | Path,
     out: str | Path,
-    model: str | Path = "",
+    model: str | Path | Refiner = "",
     labels: LabelTable | None = None,
     observer: Observer | None = None,
     **settings: Any,
@@ -83,7 +84,8 @@ def refine(
     """
     from refinery.jobs.refine import refine as run
 
-    config = _config(RefineConfig, settings, source=source, out=out, model=model)
+    path = model.artifact.path if isinstance(model, Refiner) else model
+    config = _config(RefineConfig, settings, source=source, out=out, model=path)
     with scratch(config.report or config.out):
         told = run(config, observer, parse_label_overrides(labels or {}, "labels"))
     return RefineResult(told, told["samples"], told["verdicts"], told["drift"], told["out"], told["images_per_s"])

@@ -13,7 +13,7 @@ import numpy as np
 from refinery import artifact as artifacts
 from refinery.api.arrays import Images, take_apart
 from refinery.artifact import Artifact
-from refinery.config import Provider, RefinePrecision
+from refinery.config import Provider, RefineConfig, RefinePrecision, build
 from refinery.errors import ModelError, UsageError
 from refinery.runtime.batching import refine_images
 from refinery.runtime.latent import latents_of
@@ -111,6 +111,8 @@ def load(
 ) -> Refiner:
     """A refiner from a run, an artifact folder or an .onnx file; left out, the newest finished run under ./runs.
 
-    Nothing in the file may execute code; it is opened at the first call. Raises ModelError.
+    Nothing in the file may execute code; it is opened at the first call. Raises ModelError, ConfigError for a provider
+    or a precision that there is none of.
     """
+    build(RefineConfig, {"provider": provider, "precision": precision}, {}, "load")
     return Refiner(artifacts.load(model or artifacts.newest_run(Path("runs"))), provider, precision, threads)
