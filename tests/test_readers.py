@@ -473,6 +473,22 @@ def test_boxes_whose_numbers_contradict_their_name_are_left_out_with_a_line(name
     assert line.endswith("call it xyxy or xywh")
 
 
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"center": [0.5, 0.25]},
+        {"bbox": [0.1, 0.2, 0.3, 0.4]},
+        {"boxes": [[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.75, 1.0]]},
+        {"polygon": [[0.1, 0.2], [0.5, 0.2], [0.5, 0.9]]},
+    ],
+    ids=lambda tree: next(iter(tree)),
+)
+def test_shares_of_the_image_are_no_px(tree: dict[str, Any]) -> None:
+    labels, (line,) = read_labels({"a.json": json.dumps(tree).encode()}, SIZE_HW)
+    assert labels == ()
+    assert "looks like shares of the image" in line
+
+
 def test_boxes_that_say_their_order_are_believed_beyond_the_image() -> None:
     labels, problems = read_labels({"a.json": json.dumps({"box_xywh": [10, 12, 78, 60]}).encode()}, SIZE_HW)
     assert not problems
@@ -486,6 +502,9 @@ def test_boxes_that_say_their_order_are_believed_beyond_the_image() -> None:
         {"skeleton": [[1, 2], [2, 3], [3, 1]]},
         {"camera": {"center": [40.0, 32.0]}},
         {"camera_x": 3.5, "camera_y": 2.5},
+        {"world_position": [3.5, 2.5]},
+        {"center_mm": [31.5, 20.5]},
+        {"tip_norm": [0.5, 0.25]},
         {"class_ids": [[1, 2], [3, 4], [5, 6]]},
         {"shape_of_things": [[1, 2], [3, 4], [5, 6]]},
         {"vertices": [[1.5, 2.5, 3.5], [4.5, 5.5, 6.5], [7.5, 8.5, 9.5]]},

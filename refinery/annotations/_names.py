@@ -35,6 +35,8 @@ NO_PLACES = frozenset(
         *("size", "resolution", "shape", "dimensions", "dimension", "dims", "aperture", "focal", "principal", "fov"),
         *("camera", "lens", "scale", "range", "clipping", "offset", "id", "ids", "index", "indices", "count", "time"),
         *("timestamp", "version", "seed", "width", "height", "sensor", "pixel", "viewport", "spacing", "intrinsics"),
+        *("world", "geo", "gps", "utm", "lat", "lon", "latitude", "longitude", "mm", "cm", "meter", "metre", "deg"),
+        *("degree", "rad", "radian", "norm", "normalized", "normalised", "relative", "ratio", "percent", "pct"),
     }
 )
 """Two numbers under one of these words are no place in the image, whatever else the name says."""

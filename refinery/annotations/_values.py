@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ def _row(
     if len(row) >= 6 and len(row) % 2 == 0 and _names.says(key, _names.OUTLINES):
         return [Label(name, "polygon", np.array(row).reshape(-1, 2))]
     if len(row) == 2 and is_place:
+        _require_px(name, row)
         return [Label(name, "keypoint", np.array(row), extent_px=_extent(key, siblings))]
     if is_unityeyes and len(row) == 3 and _names.says(key, _names.POINT_WORDS):
         return [Label(name, "keypoint", _in_image([row], True, size_hw[0])[0])]
@@ -110,6 +112,7 @@ def _box(name: str, key: str, row: Point, size_hw: _Size) -> NDArray[np.float64]
         is_doubted = min(third, fourth) < 0 or (leaves and are_corners and not is_sure)
     else:
         is_doubted = third < x or fourth < y
+    _require_px(name, row)
     if is_doubted:
         numbers_told = ", ".join(f"{value:g}" for value in row)
         raise LabelError(
@@ -117,6 +120,16 @@ def _box(name: str, key: str, row: Point, size_hw: _Size) -> NDArray[np.float64]
             "like another order; no such box is read from this file; call it xyxy or xywh"
         )
     return np.array([x, y, x + third, y + fourth] if is_xywh else row)
+
+
+def _require_px(name: str, values: Sequence[float]) -> None:
+    """Raises LabelError for coordinates that are all fractions between 0 and 1: shares of the image, hardly px."""
+    if all(0 <= value <= 1 for value in values) and any(value % 1 for value in values):
+        told = ", ".join(f"{value:g}" for value in values[:4])
+        raise LabelError(
+            f"{name[:80]} is read in px, but [{told}] lies between 0 and 1 and looks like shares of the image; no such "
+            "label is read from this file; multiply by the image's width and height"
+        )
 
 
 def _points(name: str, key: str, rows: list[Point], is_unityeyes: bool, height: int) -> list[Label]:
@@ -129,6 +142,8 @@ def _points(name: str, key: str, rows: list[Point], is_unityeyes: bool, height: 
     if are_places and not is_unityeyes and len(rows[0]) == 3:
         are_places = {row[2] for row in rows} <= {0.0, 1.0, 2.0}
         rows = [row[:2] for row in rows if row[2]] if are_places else rows
+    if are_places and not is_unityeyes:
+        _require_px(name, [value for row in rows for value in row[:2]])
     if is_unityeyes or are_places:
         return _outline(name, key, _in_image(rows, is_unityeyes, height)) if rows else []
     flat = np.array(rows).reshape(-1)
