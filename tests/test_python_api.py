@@ -116,7 +116,17 @@ def test_a_dataset_is_a_sequence_of_images_with_labels(tmp_path) -> None:
         dataset[2]
 
 
-def test_which_images_are_pictures_is_asked_for_in_doubt(tmp_path) -> None:
+def test_a_dataset_tells_what_belongs_to_no_image_and_what_is_wrong(tmp_path) -> None:
+    synth = blobs(tmp_path / "synth", 2)
+    (synth / "notes.md").write_text("all")
+    (synth / "train.csv").write_text("file,x\nelsewhere.png,3\n")
+    dataset = refinery.open_dataset(synth)
+    assert [(one.path, one.sidecars) for one in dataset] == [("000.png", ("000.json",)), ("001.png", ("001.json",))]
+    assert dataset.loose == ("notes.md", "train.csv")
+    assert dataset.problems == ("train.csv: none of its 1 entries names an image of this dataset",)
+
+
+def test_globs_say_which_images_are_pictures(tmp_path) -> None:
     for name in ("one", "two"):
         blobs(tmp_path / name)
     with pytest.raises(refinery.RefineryError, match="no image matches 'three"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from refinery import dataset
 from refinery.config import parse_label_overrides
-from refinery.errors import PicturesInDoubt, SampleError
+from refinery.errors import SampleError
 from refinery.labels import open_labels
 from refinery.pictures.choice import Choice
 from refinery.sample import Label, Sample
@@ -23,13 +23,16 @@ from refinery.sample import Label, Sample
 class LabelledImage:
     """One image of a dataset, as it is displayed.
 
-    key: its name in the dataset, unique in it. image: (H, W, 1 or 3) uint8 or uint16. alpha: (H, W) uint8 or None.
-    labels: in px with pixel centres at integers. problems: a line for each annotation that could not be read.
+    key: its name in the dataset, unique in it. path: of its file, relative to the dataset. image: (H, W, 1 or 3) uint8
+    or uint16. alpha: (H, W) uint8 or None. labels: in px with pixel centres at integers. sidecars: relative paths of
+    the files that belong to it. problems: a line for each annotation that could not be read.
     """
 
     key: str
+    path: str
     image: NDArray[Any] = field(repr=False)
     labels: tuple[Label, ...] = ()
+    sidecars: tuple[str, ...] = ()
     alpha: NDArray[np.uint8] | None = field(default=None, repr=False)
     problems: tuple[str, ...] = ()
 
@@ -37,13 +40,13 @@ class LabelledImage:
 class Dataset(Sequence[LabelledImage]):
     """The pictures of a dataset in its own order; read when they are asked for, from any number of threads.
 
-    Iterating leaves out images that cannot be read and keeps their lines in `problems`; an index raises SampleError.
+    Iterating leaves out images that cannot be read, and `problems` names them; an index raises SampleError.
     """
 
     def __init__(self, source: Any, overrides: Mapping[str, Any]) -> None:
         self._source = source
         self._overrides = dict(overrides)
-        self.problems: list[str] = []
+        self._unreadable: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[type[Dataset], tuple[Any, ...]]:
         """Another process reads the dataset's list anew."""
@@ -56,6 +59,20 @@ class Dataset(Sequence[LabelledImage]):
     def layout(self) -> str:
         """How the dataset lies on disk: folder, tar or hdf5."""
         return str(self._source.layout)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A line for each thing about the dataset as a whole that is in doubt or cannot be read: which images were
+        taken for pictures though it is not sure, annotation files that nobody understands, images that iterating left
+        out.
+        """
+        lines = *dataset.doubts(self._source), *self._labels.problems, *self._source.problems()
+        return tuple(dict.fromkeys((*lines, *self._unreadable.values())))
+
+    @cached_property
+    def loose(self) -> tuple[str, ...]:
+        """Relative paths of the files that belong to no image."""
+        return tuple(entry.path for entry in self._source.entries() if not isinstance(entry, Sample))
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -86,12 +103,12 @@ class Dataset(Sequence[LabelledImage]):
                 try:
                     yield self._read(entry)
                 except SampleError as error:
-                    self.problems.append(str(error))
+                    self._unreadable[entry.key] = str(error)
 
     def _read(self, sample: Sample) -> LabelledImage:
         decoded = self._source.decode(self._source.read(sample), sample)
         labels, problems = self._labels.read(sample, decoded.size_hw)
-        return LabelledImage(sample.key, decoded.pixels, labels, decoded.alpha, problems)
+        return LabelledImage(sample.key, sample.image, decoded.pixels, labels, sample.sidecars, decoded.alpha, problems)
 
 
 def open_dataset(
@@ -102,12 +119,11 @@ def open_dataset(
 ) -> Dataset:
     """A dataset of any layout that `refinery inspect` knows.
 
-    images, maps: globs of what are pictures and what are maps, as --images and --maps, where that is in doubt.
+    images, maps: globs of what are pictures and what are maps, as --images and --maps; in doubt the likeliest answer is
+    taken, and `problems` says so.
     labels: what labels are, by name, as the [labels] table of the TOML: {"tip": {"type": "keypoint"}}.
-    Raises DatasetError where there is none, PicturesInDoubt, ConfigError for `labels` that say nothing.
+    Raises DatasetError where there is none, UsageError for a glob that matches nothing, ConfigError for `labels` that
+    say nothing.
     """
-    source = dataset.open_dataset(Path(path), choice=Choice(tuple(images), tuple(maps)), asks=True)
+    source = dataset.open_dataset(Path(path), choice=Choice(tuple(images), tuple(maps)))
     return Dataset(source, parse_label_overrides(labels or {}, "labels"))
-
-
-__all__ = ["Dataset", "LabelledImage", "PicturesInDoubt", "open_dataset"]
