@@ -152,7 +152,9 @@ def train_probe(
             alone = TrainedProbe({name: TrainedView(plan, _view(plan, images), ((network,),))}, {})
             return list(measure_probe(alone, images, keys, labels, context, seed, settings, refine).labels.values())
 
-        told = measured(trained(0, 0, GLANCE)) if math.isfinite(settings.hopeless[0]) else []
+        # classes are learnt too late to be told by a fifth of the steps
+        glances = math.isfinite(settings.hopeless[0]) and all(part.form != "class" for part in plan.parts)
+        told = measured(trained(0, 0, GLANCE)) if glances else []
         first = None
         if not told or not all(_is_hopeless(label, context, settings, GLANCE_SLACK) for label in told):
             first = trained(0, 0)
@@ -267,12 +269,12 @@ def _train_network(plan: ProbePlan, rows: Rows, fold: int, settings: ProbeSettin
 def _is_hopeless(label: ProbedLabel, context: CheckContext, settings: ProbeSettings, slack: float = 1.0) -> bool:
     """True if a network reads a label so badly that more of them, or more steps, would not judge it.
 
-    slack: how many times worse it may be, where it has had few steps; as bad as guessing it may be for classes.
+    slack: how many times worse it may be, where it has had few steps.
     Its power says nothing yet: by how far networks disagree the answers are chosen that count.
     """
     in_tolerances, of_guessing = settings.hopeless
     if label.form == "class":
-        return label.errors.get("wrong", 1.0) >= min(1.0, of_guessing * slack) * (1 - 1 / max(2, len(label.classes)))
+        return label.errors.get("wrong", 1.0) >= of_guessing * (1 - 1 / max(2, len(label.classes)))
     tolerance = context.tolerance(label.name, label.unit, label.spread)
     return label.errors.get("0.5", math.inf) > slack * in_tolerances * tolerance
 
