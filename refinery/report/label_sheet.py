@@ -25,7 +25,7 @@ _MOST_DRAWN = 200
 """Labels of one image that are drawn; with more of them nobody sees one."""
 _MOST_TAGS = 12
 """Objects whose class is written beside them; with more of them it would hide the image."""
-_FINE, _ARM_PX = 3, 4
+_FINE, _ARM_PX = 3, 6
 _INK, _FAINT, _PAPER, _HALO = (30, 30, 30), (110, 110, 110), (255, 255, 255), (0, 0, 0)
 COLOURS = (
     *((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0)),
